@@ -1,0 +1,16 @@
+//! The pure core: identifiers, events, and what they mean.
+//!
+//! **Invariant:** no I/O, no clock, no randomness in here; time and ids are arguments.
+
+pub mod bot;
+pub mod conversation;
+pub mod event;
+pub mod fold;
+pub mod ids;
+pub mod intake;
+pub mod message;
+pub mod public;
+pub mod state;
+pub mod stats;
+pub mod time;
+pub mod whatsapp;

@@ -1,0 +1,32 @@
+//! Condorito Realtime: WhatsApp events in, one exact feed out.
+//!
+//! The modules in the order in which an event passes them:
+//!
+//! | stage | module |
+//! | --- | --- |
+//! | comes in | [`gateway`], [`ingest`], [`command`], [`event_log`] |
+//! | is understood | [`domain`] (pure) |
+//! | goes out | [`projection`], [`feed`], [`delivery`], [`api`] |
+//! | around it | [`auth`], [`wire`], [`runtime`], [`metrics`] |
+//!
+//! Who may import whom stands in `docs/architecture.md` and is held by a test.
+
+pub mod domain;
+pub mod runtime;
+pub mod wire;
+
+pub mod gateway;
+pub mod ingest;
+
+pub mod command;
+pub mod event_log;
+
+pub mod projection;
+
+pub mod feed;
+
+pub mod delivery;
+
+pub mod api;
+pub mod auth;
+pub mod metrics;

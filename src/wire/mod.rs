@@ -1,0 +1,5 @@
+//! The JSON that clients see: PROTOCOL.md as types. Shapes only, no behaviour.
+
+pub mod cursor;
+pub mod event_type;
+pub mod types;
