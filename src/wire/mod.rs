@@ -2,4 +2,5 @@
 
 pub mod cursor;
 pub mod event_type;
+pub mod problem;
 pub mod types;
