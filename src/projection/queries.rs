@@ -195,6 +195,17 @@ impl Queries {
         todo!()
     }
 
+    /// How many of the tenant's stored public events lie after `after`, counted up to `at_most`
+    /// and no further (an index scan of that many rows).
+    pub async fn feed_backlog(
+        &self,
+        client: ClientId,
+        after: Cursor,
+        at_most: u64,
+    ) -> Result<u64, QueryError> {
+        todo!()
+    }
+
     /// The cursor before the tenant's first public event taken in at or after `time`.
     pub async fn feed_at(&self, client: ClientId, time: Timestamp) -> Result<Cursor, QueryError> {
         todo!()
