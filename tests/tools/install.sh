@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs what the tests talk to, into the folder given; does nothing where it is there already.
+# Debian packages: Chromium, Prometheus (with promtool), Node. The rest goes below the folder.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${1:?usage: install.sh FOLDER}
+mkdir -p "$folder"
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+packages=()
+command -v chromium >/dev/null || packages+=(chromium)
+command -v promtool >/dev/null || packages+=(prometheus)
+command -v curl >/dev/null || packages+=(curl)
+command -v node >/dev/null || packages+=(nodejs npm)
+python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
+if [ ${#packages[@]} -gt 0 ]; then
+  echo "installing: ${packages[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${packages[@]}" >"$folder/apt.log" 2>&1 ||
+    { tail -20 "$folder/apt.log" >&2; exit 1; }
+fi
+
+# The stamps hold the list that was installed, so that a changed list installs again.
+if ! cmp -s "$here/requirements.txt" "$folder/venv/requirements.txt"; then
+  echo "installing the Python peers"
+  rm -rf "$folder/venv"
+  python3 -m venv "$folder/venv"
+  "$folder/venv/bin/pip" install -q --disable-pip-version-check -r "$here/requirements.txt"
+  cp "$here/requirements.txt" "$folder/venv/requirements.txt"
+fi
+if ! cmp -s "$here/package.json" "$folder/node/package.json"; then
+  echo "installing the Node peers"
+  mkdir -p "$folder/node"
+  cp "$here/package.json" "$folder/node/package.json.new"
+  (cd "$folder/node" && mv package.json.new package.json &&
+    npm install --no-audit --no-fund --loglevel=error) ||
+    { rm -f "$folder/node/package.json"; exit 1; }
+fi
