@@ -29,4 +29,5 @@ pub mod delivery;
 
 pub mod api;
 pub mod auth;
+pub mod console;
 pub mod metrics;

@@ -1,0 +1,44 @@
+//! The page at `/`: the live feed of one tenant, over any transport. Three small files in the
+//! binary, nothing from outside, under a strict Content-Security-Policy.
+
+use poem::{
+    Response, Route, get, handler,
+    http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+};
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+
+/// The routes below `/` and `/console/`.
+pub fn routes() -> Route {
+    Route::new()
+        .at("/", get(index))
+        .at("/console/live.css", get(style))
+        .at("/console/live.js", get(script))
+}
+
+#[handler]
+fn index() -> Response {
+    file("text/html; charset=utf-8", include_str!("console/index.html"))
+}
+
+#[handler]
+fn style() -> Response {
+    file("text/css; charset=utf-8", include_str!("console/live.css"))
+}
+
+#[handler]
+fn script() -> Response {
+    file("text/javascript; charset=utf-8", include_str!("console/live.js"))
+}
+
+fn file(content_type: &'static str, body: &'static str) -> Response {
+    Response::builder()
+        .header(CONTENT_TYPE, content_type)
+        .header(CONTENT_SECURITY_POLICY, POLICY)
+        .header(CACHE_CONTROL, "no-cache")
+        .header("X-Content-Type-Options", "nosniff")
+        .header("Referrer-Policy", "no-referrer")
+        .body(body)
+}
