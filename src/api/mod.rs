@@ -1,4 +1,6 @@
 //! The REST interface: requests in, commands and queries behind them, problem details where
 //! something is wrong.
 
+pub mod edge;
 pub mod problem;
+pub mod settings;
