@@ -1,0 +1,325 @@
+//! One connection: HTTP/1 by hyper until it ends or is taken over.
+
+use std::{
+    convert::Infallible,
+    future::{pending, poll_fn},
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{StatusCode, uri::Scheme};
+use http_body_util::combinators::BoxBody;
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use pin_project_lite::pin_project;
+use poem::{
+    Addr, Endpoint as _, Response,
+    endpoint::BoxEndpoint,
+    web::{LocalAddr, RemoteAddr},
+};
+
+use super::{
+    ListenerSettings,
+    admission::Admitted,
+    http_io::HttpIo,
+    stream::Stream,
+    takeover::{Accepted, Taken, Takeover},
+};
+use crate::runtime::shutdown::Shutdown;
+
+/// What hyper may hold of a body, so that large ones need few system calls.
+const HTTP_BUFFER_BYTES: usize = 65_536;
+
+/// All that connections have in common.
+#[derive(Clone)]
+pub(super) struct Server(Arc<Inner>);
+
+struct Inner {
+    endpoint: BoxEndpoint<'static>,
+    local_address: LocalAddr,
+    settings: Arc<ListenerSettings>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    pub(super) fn new(
+        endpoint: BoxEndpoint<'static>,
+        local_address: SocketAddr,
+        settings: Arc<ListenerSettings>,
+        shutdown: Shutdown,
+    ) -> Self {
+        let local_address = LocalAddr(Addr::SocketAddr(local_address));
+        Self(Arc::new(Inner { endpoint, local_address, settings, shutdown }))
+    }
+
+    pub(super) fn settings(&self) -> &ListenerSettings {
+        &self.0.settings
+    }
+
+    pub(super) fn shutdown(&self) -> &Shutdown {
+        &self.0.shutdown
+    }
+
+    /// Serves a connection in a task of its own.
+    pub(super) fn spawn(&self, stream: Stream, remote: SocketAddr, admitted: Admitted) {
+        let server = self.clone();
+        self.0.shutdown.spawn(async move {
+            let _admitted = admitted;
+            tokio::select! {
+                biased;
+                () = server.0.shutdown.stopping.cancelled() => {}
+                () = server.serve(stream, remote) => {}
+            }
+        });
+    }
+
+    /// HTTP, a takeover, and HTTP again if that hands the connection back. Each stage is boxed:
+    /// what HTTP needs is freed while a taken-over connection lives.
+    async fn serve(&self, stream: Stream, remote: SocketAddr) {
+        let mut taken = Taken { stream, read_ahead: Bytes::new() };
+        loop {
+            let http: BoxFuture<'_, _> = Box::pin(self.serve_http(taken, remote));
+            let Some((accepted, to_take)) = http.await else { return };
+            let takeover: BoxFuture<'_, _> = Box::pin(accepted.run(to_take));
+            let Some(resume) = takeover.await else { return };
+            taken = Taken { stream: resume.stream, read_ahead: resume.read_ahead };
+        }
+    }
+
+    /// `None` when the connection has ended.
+    async fn serve_http(&self, taken: Taken, remote: SocketAddr) -> Option<(Accepted, Taken)> {
+        let settings = &self.0.settings;
+        let exchange = Arc::new(Exchange::new());
+        let io = HttpIo::new(
+            taken.stream,
+            taken.read_ahead,
+            exchange.clone(),
+            settings.write_stall_timeout(),
+        );
+        let service = HttpService {
+            server: self.clone(),
+            remote: RemoteAddr(Addr::SocketAddr(remote)),
+            exchange: exchange.clone(),
+        };
+        let mut connection = self.builder(&exchange).serve_connection(TokioIo::new(io), service);
+        let draining = &self.0.shutdown.draining;
+        let outcome = tokio::select! {
+            biased;
+            () = draining.cancelled() => None,
+            accepted = ended_or_taken_over(&mut connection, &exchange) => Some(accepted),
+        };
+        let accepted = match outcome {
+            Some(accepted) => accepted,
+            None => {
+                Pin::new(&mut connection).graceful_shutdown();
+                let rest = ended_or_taken_over(&mut connection, &exchange);
+                tokio::time::timeout(settings.drain_timeout(), rest).await.ok().flatten()
+            }
+        }?;
+        let parts = connection.into_parts();
+        let (stream, unread) = parts.io.into_inner().into_parts();
+        let read_ahead = match (parts.read_buf.is_empty(), unread.is_empty()) {
+            (_, true) => parts.read_buf,
+            (true, false) => unread,
+            (false, false) => [parts.read_buf, unread].concat().into(),
+        };
+        Some((accepted, Taken { stream, read_ahead }))
+    }
+
+    fn builder(&self, exchange: &Arc<Exchange>) -> http1::Builder {
+        let settings = self.settings();
+        let mut builder = http1::Builder::new();
+        builder
+            .half_close(false)
+            .max_headers(settings.header_count_max)
+            .max_header_size(settings.header_bytes_max)
+            .max_buf_size(settings.header_bytes_max.max(HTTP_BUFFER_BYTES))
+            .header_read_timeout(settings.keep_alive_idle_timeout())
+            .timer(HeadTimer {
+                exchange: exchange.clone(),
+                head_timeout: settings.header_read_timeout(),
+            });
+        builder
+    }
+}
+
+/// Drives HTTP until the connection ends (`None`) or a response takes it over and all that was
+/// answered before has left.
+async fn ended_or_taken_over(
+    connection: &mut http1::Connection<TokioIo<HttpIo>, HttpService>,
+    exchange: &Exchange,
+) -> Option<Accepted> {
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended with an error");
+            }
+            return Poll::Ready(None);
+        }
+        if !exchange.flushed.load(Relaxed) {
+            return Poll::Pending;
+        }
+        match exchange.takeover.lock().take() {
+            Some(accepted) => Poll::Ready(Some(accepted)),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// What a connection's parts tell each other: its socket, its timer, its service and its driver.
+pub(super) struct Exchange {
+    bytes_read: AtomicU64,
+    requests: AtomicU64,
+    /// Whether all that hyper has answered so far has left.
+    flushed: AtomicBool,
+    takeover: Mutex<Option<Accepted>>,
+}
+
+impl Exchange {
+    fn new() -> Self {
+        Self {
+            bytes_read: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            flushed: AtomicBool::new(true),
+            takeover: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn count_read(&self, bytes: usize) {
+        self.bytes_read.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn set_flushed(&self, flushed: bool) {
+        self.flushed.store(flushed, Relaxed);
+    }
+}
+
+/// Hands hyper's requests to the endpoint.
+struct HttpService {
+    server: Server,
+    remote: RemoteAddr,
+    exchange: Arc<Exchange>,
+}
+
+impl hyper::service::Service<hyper::Request<Incoming>> for HttpService {
+    type Response = hyper::Response<BoxBody<Bytes, std::io::Error>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        self.exchange.requests.fetch_add(1, Relaxed);
+        let server = self.server.clone();
+        let remote = self.remote.clone();
+        let exchange = self.exchange.clone();
+        Box::pin(async move {
+            let may_be_taken_over = request.body().is_end_stream();
+            let request = (request, server.0.local_address.clone(), remote, Scheme::HTTP).into();
+            let answer = server.0.endpoint.get_response(request);
+            let timeout = server.settings().request_timeout();
+            let Ok(mut response) = tokio::time::timeout(timeout, answer).await else {
+                return Ok(timed_out().into());
+            };
+            match Takeover::detach(&mut response) {
+                // The rest of a body would be taken for the other protocol's first bytes.
+                Some(_) if !may_be_taken_over => Ok(with_body().into()),
+                Some(accepted) => {
+                    *exchange.takeover.lock() = Some(accepted);
+                    pending().await
+                }
+                None => Ok(response.into()),
+            }
+        })
+    }
+}
+
+fn timed_out() -> Response {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "timed_out")
+}
+
+fn with_body() -> Response {
+    problem(StatusCode::BAD_REQUEST, "unexpected_body")
+}
+
+/// An answer that the listener gives by itself, in the shape of all others.
+fn problem(status: StatusCode, code: &str) -> Response {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = serde_json::json!({
+        "type": "about:blank", "title": title, "status": status.as_u16(), "code": code,
+    });
+    Response::builder()
+        .status(status)
+        .content_type("application/problem+json")
+        .header(http::header::CONNECTION, "close")
+        .body(body.to_string())
+}
+
+/// Tells hyper the time, and bounds the reading of heads in two steps: a connection may be idle
+/// for long, but once a head has begun it must be complete soon. hyper knows one time-out for
+/// both; it starts a timer when it begins to wait and drops it when the head is complete.
+struct HeadTimer {
+    exchange: Arc<Exchange>,
+    head_timeout: Duration,
+}
+
+impl hyper::rt::Timer for HeadTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.sleep_until(self.now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(HeadSleep {
+            sleep: tokio::time::sleep_until(deadline.into()),
+            bytes_before: self.exchange.bytes_read.load(Relaxed),
+            begun: false,
+            exchange: self.exchange.clone(),
+            head_timeout: self.head_timeout,
+        })
+    }
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into()
+    }
+}
+
+pin_project! {
+    struct HeadSleep {
+        #[pin]
+        sleep: tokio::time::Sleep,
+        bytes_before: u64,
+        begun: bool,
+        exchange: Arc<Exchange>,
+        head_timeout: Duration,
+    }
+}
+
+impl Future for HeadSleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if !*this.begun {
+            let first = this.exchange.requests.load(Relaxed) == 0;
+            *this.begun = first || this.exchange.bytes_read.load(Relaxed) > *this.bytes_before;
+            let soon = tokio::time::Instant::now() + *this.head_timeout;
+            if *this.begun && soon < this.sleep.deadline() {
+                this.sleep.as_mut().reset(soon);
+            }
+        }
+        this.sleep.poll(cx)
+    }
+}
+
+impl hyper::rt::Sleep for HeadSleep {}

@@ -1,0 +1,262 @@
+use std::sync::Arc;
+
+use poem::{Response, Route, get, handler, post, web::Data};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Notify,
+    time::{Duration, Instant},
+};
+
+use super::{
+    takeover::{Resume, Taken, Takeover},
+    *,
+};
+
+const REQUEST: &[u8] = b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n";
+
+#[handler]
+fn hello() -> &'static str {
+    "hello"
+}
+
+#[handler]
+async fn slow(gate: Data<&Arc<Notify>>) -> &'static str {
+    gate.notified().await;
+    "slow"
+}
+
+#[handler]
+fn body_length(body: Vec<u8>) -> String {
+    body.len().to_string()
+}
+
+/// Echoes four bytes, then gives the connection back.
+#[handler]
+fn echo() -> Response {
+    let response = Response::builder().status(http::StatusCode::SWITCHING_PROTOCOLS).finish();
+    Takeover::attach(response, |taken| async move {
+        let Taken { mut stream, read_ahead } = taken;
+        let mut bytes = read_ahead.to_vec();
+        while bytes.len() < 4 {
+            let mut next = [0; 16];
+            let length = stream.read(&mut next).await.ok()?;
+            bytes.extend_from_slice(&next[..length]);
+        }
+        stream.write_all(&bytes[..4]).await.ok()?;
+        Some(Resume { stream, read_ahead: bytes.split_off(4).into() })
+    })
+}
+
+struct Running {
+    address: SocketAddr,
+    shutdown: Shutdown,
+    gate: Arc<Notify>,
+}
+
+fn start(settings: ListenerSettings) -> Running {
+    let settings = ListenerSettings { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..settings };
+    let listener = Listener::bind(settings).expect("a free port");
+    let address = listener.local_address();
+    let gate = Arc::new(Notify::new());
+    let shutdown = Shutdown::new();
+    let routes = Route::new()
+        .at("/hello", get(hello))
+        .at("/slow", get(slow))
+        .at("/echo", get(echo).post(echo))
+        .at("/length", post(body_length))
+        .data(gate.clone());
+    let serving = shutdown.clone();
+    shutdown.spawn(async move { listener.serve(routes, serving).await });
+    Running { address, shutdown, gate }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("a connection")
+    }
+
+    async fn stop(self) {
+        self.shutdown.draining.cancel();
+        self.shutdown.tasks.close();
+        self.shutdown.tasks.wait().await;
+    }
+}
+
+/// Reads until the connection ends, an abort included.
+async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut next = [0; 1024];
+    while let Ok(length @ 1..) = stream.read(&mut next).await {
+        bytes.extend_from_slice(&next[..length]);
+    }
+    String::from_utf8(bytes).expect("text")
+}
+
+/// Reads until what was read ends with `end`.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        bytes.push(stream.read_u8().await.expect("more bytes"));
+    }
+    String::from_utf8(bytes).expect("text")
+}
+
+#[tokio::test]
+async fn serves_many_requests_on_one_connection() {
+    let server = start(ListenerSettings::default());
+    let mut client = server.connect().await;
+    client.write_all(&[REQUEST, REQUEST].concat()).await.expect("written");
+    for _ in 0..2 {
+        let answer = read_until(&mut client, "hello").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
+    server.stop().await;
+    assert_eq!(read_to_end(&mut client).await, "", "an idle connection is closed by the drain");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_closes_the_connection_and_an_idle_one_lives_longer() {
+    let settings = ListenerSettings::default();
+    let head = settings.header_read_timeout();
+    let idle = settings.keep_alive_idle_timeout();
+    let server = start(settings);
+    for sent in [&b""[..], b"GET /hello HTTP/1.1\r\nhost"] {
+        let mut client = server.connect().await;
+        client.write_all(sent).await.expect("written");
+        let began = Instant::now();
+        read_to_end(&mut client).await;
+        let took = began.elapsed();
+        assert!(took >= head && took < head + Duration::from_secs(2), "{took:?}");
+    }
+    let mut client = server.connect().await;
+    client.write_all(REQUEST).await.expect("written");
+    read_until(&mut client, "hello").await;
+    tokio::time::sleep(head * 3).await;
+    client.write_all(REQUEST).await.expect("written");
+    read_until(&mut client, "hello").await;
+    let began = Instant::now();
+    assert_eq!(read_to_end(&mut client).await, "");
+    let took = began.elapsed();
+    assert!(took >= idle && took < idle + Duration::from_secs(2), "{took:?}");
+
+    // A head that begins after a while and does not end: the short time-out, from its first byte.
+    let mut client = server.connect().await;
+    client.write_all(REQUEST).await.expect("written");
+    read_until(&mut client, "hello").await;
+    tokio::time::sleep(head).await;
+    client.write_all(b"GET").await.expect("written");
+    let began = Instant::now();
+    read_to_end(&mut client).await;
+    let took = began.elapsed();
+    assert!(took >= head && took < head + Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_are_turned_away_and_places_are_given_back() {
+    let settings = ListenerSettings { connections_max: 2, ..ListenerSettings::default() };
+    let server = start(settings);
+    let mut first = server.connect().await;
+    let mut second = server.connect().await;
+    for client in [&mut first, &mut second] {
+        client.write_all(REQUEST).await.expect("written");
+        read_until(client, "hello").await;
+    }
+    let answer = read_to_end(&mut server.connect().await).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    drop(first);
+    loop {
+        let mut client = server.connect().await;
+        // Turned away until the server has seen that the first one left.
+        if client.write_all(REQUEST).await.is_ok() {
+            let answer = client.read_u8().await.map(|_| ());
+            let rest = read_until_or_end(&mut client, "hello").await;
+            if answer.is_ok() && rest.ends_with("hello") {
+                break;
+            }
+        }
+    }
+}
+
+async fn read_until_or_end(stream: &mut TcpStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        match stream.read_u8().await {
+            Ok(byte) => bytes.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(bytes).expect("text")
+}
+
+#[tokio::test]
+async fn heads_that_are_too_large_are_refused() {
+    let server = start(ListenerSettings::default());
+    for head in [
+        format!("GET /hello HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101)),
+        format!("GET /hello HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(70_000)),
+    ] {
+        let mut client = server.connect().await;
+        client.write_all(head.as_bytes()).await.expect("written");
+        let answer = read_to_end(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 431") || answer.is_empty(), "{answer}");
+        assert!(!answer.contains("200 OK"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_taken_over_comes_back_with_what_was_sent_ahead() {
+    let server = start(ListenerSettings::default());
+    let mut client = server.connect().await;
+    let first = b"GET /echo HTTP/1.1\r\nhost: x\r\n\r\n12";
+    client.write_all(&[REQUEST, first].concat()).await.expect("written");
+    read_until(&mut client, "hello").await;
+    let head = read_until(&mut client, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\ndate: "), "{head}");
+    client.write_all(&[b"34", REQUEST].concat()).await.expect("written");
+    read_until(&mut client, "1234").await;
+    read_until(&mut client, "hello").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_is_not_taken_over() {
+    let server = start(ListenerSettings::default());
+    let mut client = server.connect().await;
+    let request = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n1234";
+    client.write_all(request).await.expect("written");
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_requests_finish_within_its_bound() {
+    let settings = ListenerSettings::default();
+    let bound = settings.drain_timeout();
+    let server = start(settings);
+    let mut finishes = server.connect().await;
+    let mut hangs = server.connect().await;
+    finishes.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    hangs.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let began = Instant::now();
+    server.shutdown.draining.cancel();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(TcpStream::connect(server.address).await.is_err(), "takes nothing new");
+    server.gate.notify_one();
+    let answer = read_to_end(&mut finishes).await;
+    assert!(answer.ends_with("slow") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(read_to_end(&mut hangs).await, "");
+    server.stop().await;
+    assert!(began.elapsed() >= bound && began.elapsed() < bound * 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_takes_too_long_is_answered_for() {
+    let server = start(ListenerSettings::default());
+    let mut client = server.connect().await;
+    client.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("timed_out"), "{answer}");
+}
