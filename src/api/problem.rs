@@ -44,6 +44,7 @@ impl From<AuthError> for Problem {
             AuthError::Invalid { .. } => Problem::new(Code::TokenInvalid),
             AuthError::Expired => Problem::new(Code::TokenExpired),
             AuthError::Scope { scope } => Problem::new(Code::ScopeMissing).scope(scope),
+            AuthError::NoSuchTenant => Problem::new(Code::NotFound),
             AuthError::RateLimited { retry_after_s } => {
                 Problem::new(Code::RateLimited).retry_after_s(retry_after_s)
             }

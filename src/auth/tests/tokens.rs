@@ -244,7 +244,6 @@ async fn only_admin_acts_for_another_tenant_and_others_learn_nothing() {
     assert_eq!(ask(&admin, None).await, Ok(7));
     assert_eq!(ask(&admin, Some("8")).await, Ok(8));
     assert_eq!(ask(&admin, Some("x")).await, Err(AuthError::NoSuchTenant));
-    assert_eq!(AuthError::NoSuchTenant.status(), http::StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -262,7 +261,7 @@ async fn a_ticket_stands_for_its_identity_and_no_other_tenant() {
     let ticket = issue();
     assert_eq!(ask(ticket.clone(), None).await, Ok(admin.clone()));
     let spent = ask(ticket, None).await;
-    assert_eq!(spent.unwrap_err().code(), "token_invalid");
+    assert!(matches!(spent, Err(AuthError::Invalid { .. })));
     assert_eq!(ask(issue(), Some("7")).await, Ok(admin.clone()));
     assert_eq!(ask(issue(), Some("8")).await, Err(AuthError::NoSuchTenant));
 }
