@@ -14,7 +14,13 @@ use crate::{
     wire::{cursor::Cursor, event_type::EventType},
 };
 
+pub mod encode;
 pub mod queries;
+pub mod settings;
+pub mod to_wire;
+
+#[cfg(test)]
+pub(crate) mod fixtures;
 
 /// A public event in its final form.
 #[derive(Debug, Clone)]
