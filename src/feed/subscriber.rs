@@ -1,0 +1,393 @@
+//! A subscriber: a cursor with a filter that pulls what lies after it.
+//!
+//! From the ring while that holds its place; else page by page from the feed table until the ring
+//! does; else it says `reset` and goes on live. It is polled by the connection's own task and owns
+//! nothing but a place, so an idle one costs some 200 bytes and a slow one costs nobody else.
+//!
+//! **Invariant:** `at` only moves past events that were handed out or hidden by the filter. All
+//! moves happen between awaits, so a dropped `next_batch` loses nothing.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::{
+    catch_up::{self, Found},
+    filter::Filter,
+    frame::{Encoding, write_event},
+    hub::Hub,
+    ring::{Place, Ring, Seat, Taken},
+    segment::{Encoded, Segment, Writer, conflate},
+};
+use crate::{
+    domain::{ids::ClientId, time::Timestamp},
+    projection::queries::FeedPage,
+    wire::cursor::Cursor,
+};
+
+/// How much to pull at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// About this many bytes of JSON; what belongs together may go beyond it.
+    pub bytes: usize,
+    /// Never more events than this.
+    pub events: u32,
+}
+
+impl Budget {
+    pub fn bytes(bytes: usize) -> Self {
+        Self { bytes, events: u32::MAX }
+    }
+}
+
+/// Events ready to be written, in order, one slice after the other.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    pub bytes: SmallVec<[Bytes; 3]>,
+    /// At least one.
+    pub events: u32,
+    /// Where the subscriber stands after them.
+    pub cursor: Cursor,
+    /// When the oldest of them was taken in, for the delivery lag.
+    pub oldest_taken_in: Timestamp,
+    /// More was there when these were pulled (and may be hidden by the filter).
+    pub more: bool,
+}
+
+/// Why a subscriber can't go on from its cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetReason {
+    /// Beyond the end of this log (or of another epoch, which the caller sees when it parses).
+    UnknownCursor,
+    /// Older than what the feed table keeps.
+    ExpiredCursor,
+    /// More lies after it than a subscriber is led through.
+    TooFarBehind,
+}
+
+impl ResetReason {
+    /// As it stands in a `reset` frame, and as a problem's `code`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ResetReason::UnknownCursor => "unknown_cursor",
+            ResetReason::ExpiredCursor => "expired_cursor",
+            ResetReason::TooFarBehind => "too_far_behind",
+        }
+    }
+}
+
+/// What comes next.
+#[derive(Debug, Clone)]
+pub enum Next {
+    Batch(Batch),
+    /// The subscriber can't go on from where it stood; it stands at `cursor` (the head) now.
+    Reset {
+        reason: ResetReason,
+        cursor: Cursor,
+    },
+    /// The feed table or the log could not be read for a while; the subscriber stands where it
+    /// stood and may be asked again.
+    Unavailable,
+}
+
+/// Follows one tenant's feed.
+pub struct Subscriber {
+    hub: Arc<Hub>,
+    ring: Arc<Ring>,
+    filter: Filter,
+    encoding: Encoding,
+    /// Everything up to here was handed out, hidden, or does not exist.
+    at: Cursor,
+    /// The newest event that was handed out or hidden; the start before that.
+    moved_to: Cursor,
+    place: Place,
+    seat: Seat,
+    /// `at` is known not to lie beyond the log.
+    known: bool,
+    /// `at` was checked against retention and backlog since the ring last held it.
+    catching_up: bool,
+    /// What is being looked up outside the ring.
+    lookup: Option<Pin<Box<dyn Future<Output = Found> + Send>>>,
+}
+
+impl Subscriber {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        ring: Arc<Ring>,
+        at: Cursor,
+        filter: Filter,
+        encoding: Encoding,
+    ) -> Self {
+        Self {
+            known: at <= hub.head(),
+            hub,
+            ring,
+            filter,
+            encoding,
+            at,
+            moved_to: at,
+            place: Place::UNKNOWN,
+            seat: Seat::default(),
+            catching_up: false,
+            lookup: None,
+        }
+    }
+
+    pub fn client(&self) -> ClientId {
+        self.ring.client
+    }
+
+    /// Where the subscriber stands: its start, or the last event that it got or that was hidden.
+    pub fn cursor(&self) -> Cursor {
+        self.moved_to
+    }
+
+    /// As [`Self::cursor`], but also past other tenants' events when there is nothing of this
+    /// tenant before them: the best place to resume from, since it does not age while the tenant
+    /// is quiet. Up to date after a poll that had nothing.
+    pub fn resume_cursor(&self) -> Cursor {
+        self.at
+    }
+
+    pub fn filter(&self) -> Filter {
+        self.filter
+    }
+
+    /// Replaces the filter, from the next pull on.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = filter;
+    }
+
+    /// Goes on from another place, for instance a snapshot's cursor.
+    pub fn seek(&mut self, cursor: Cursor) {
+        self.at = cursor;
+        self.moved_to = cursor;
+        self.place = Place::UNKNOWN;
+        self.known = cursor <= self.hub.head();
+        self.catching_up = false;
+        self.lookup = None;
+    }
+
+    /// Waits for what comes next. Cancel-safe.
+    pub async fn next_batch(&mut self, budget: Budget) -> Next {
+        poll_fn(|cx| self.poll_batch(cx, budget)).await
+    }
+
+    /// What comes next, if it is there; else the task is woken when it may be.
+    pub fn poll_batch(&mut self, cx: &mut Context<'_>, budget: Budget) -> Poll<Next> {
+        loop {
+            if let Some(lookup) = &mut self.lookup {
+                let found = ready!(lookup.as_mut().poll(cx));
+                self.lookup = None;
+                if let Some(next) = self.take_found(found, budget) {
+                    return Poll::Ready(next);
+                }
+                continue;
+            }
+            // Read before the ring is: what the ring lacks then, does not exist up to here.
+            let seen = self.hub.head();
+            let bytes_max = budget.bytes.max(1);
+            match self.ring.take(self.place, self.at, bytes_max, &mut self.seat, cx.waker()) {
+                Taken::Segments { segments, place, more } => {
+                    self.catching_up = false;
+                    self.place = place;
+                    if let Some(batch) = self.collect(&segments, more, budget) {
+                        return Poll::Ready(Next::Batch(batch));
+                    }
+                }
+                Taken::Nothing { all_sealed } => {
+                    self.catching_up = false;
+                    if all_sealed && seen > self.at {
+                        self.at = seen;
+                    }
+                    if self.known || self.at <= seen {
+                        self.known = true;
+                        return Poll::Pending;
+                    }
+                    self.lookup = Some(Box::pin(catch_up::known(self.hub.clone(), self.at)));
+                }
+                Taken::Behind => {
+                    let checked = std::mem::replace(&mut self.catching_up, true);
+                    self.lookup = Some(Box::pin(catch_up::page(
+                        self.hub.clone(),
+                        self.ring.client,
+                        self.at,
+                        self.page_limit(budget),
+                        checked,
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Hands out as much of the segments as the budget allows.
+    fn collect(&mut self, segments: &[Arc<Segment>], more: bool, budget: Budget) -> Option<Batch> {
+        let first_is_whole = segments[0].first() > self.at;
+        let unlimited = budget.events == u32::MAX;
+        if first_is_whole
+            && unlimited
+            && let Some(merged) = self.ring.merge(self.place, segments)
+        {
+            let batch = self.collect_each(std::slice::from_ref(&merged), more, budget);
+            self.place = self.place.after(segments.len() - 1);
+            return batch;
+        }
+        self.collect_each(segments, more, budget)
+    }
+
+    fn collect_each(
+        &mut self,
+        segments: &[Arc<Segment>],
+        mut more: bool,
+        budget: Budget,
+    ) -> Option<Batch> {
+        let mut bytes = SmallVec::new();
+        let mut events = 0;
+        let mut oldest_taken_in = Timestamp(i64::MAX);
+        let mut add = |encoded: Encoded| {
+            events += encoded.events;
+            oldest_taken_in = oldest_taken_in.min(encoded.oldest_taken_in);
+            bytes.push(encoded.bytes);
+            budget.events - events
+        };
+        let mut events_left = budget.events;
+        for (index, segment) in segments.iter().enumerate() {
+            let is_whole = segment.first() > self.at
+                && segment.frames().len() as u64 <= u64::from(events_left);
+            let (encoded, upto) = if is_whole {
+                let encoded = segment.encoded(self.filter, self.encoding, &self.hub.epoch);
+                (encoded, segment.last())
+            } else {
+                self.part_of(segment, events_left)
+            };
+            self.move_to(upto);
+            if let Some(encoded) = encoded {
+                events_left = add(encoded);
+            }
+            if upto < segment.last() {
+                more = true;
+                break;
+            }
+            self.place = self.place.after(1);
+            if events_left == 0 {
+                more |= index + 1 < segments.len();
+                break;
+            }
+        }
+        let cursor = self.moved_to;
+        (events > 0).then_some(Batch { bytes, events, cursor, oldest_taken_in, more })
+    }
+
+    /// What the filter shows of a segment after the cursor, and how far that reaches. Not shared:
+    /// it is needed where a cursor stands inside a segment, or the number of events is limited.
+    fn part_of(&self, segment: &Segment, events_max: u32) -> (Option<Encoded>, Cursor) {
+        let mut writer = Writer::with_capacity(0);
+        let mut upto = self.at;
+        for frame in segment.frames().iter().filter(|frame| frame.event.cursor > self.at) {
+            if self.filter.shows(&frame.event) {
+                if writer.events() == events_max {
+                    return (some_events(writer), upto);
+                }
+                writer.put(&frame.event, |out| {
+                    frame.write_to(out, self.encoding, &self.hub.epoch);
+                });
+            }
+            upto = frame.event.cursor;
+        }
+        (some_events(writer), segment.last())
+    }
+
+    fn move_to(&mut self, cursor: Cursor) {
+        // A cursor ahead of this instance waits in the ring while events before it pass.
+        if cursor > self.at {
+            self.at = cursor;
+            self.moved_to = cursor;
+        }
+    }
+
+    fn page_limit(&self, budget: Budget) -> usize {
+        let page = self.hub.settings.page_events.max(1);
+        match self.filter == Filter::ALL {
+            true => page.min(budget.events.max(1) as usize),
+            false => page,
+        }
+    }
+
+    fn take_found(&mut self, found: Found, budget: Budget) -> Option<Next> {
+        match found {
+            Found::Known => {
+                self.known = true;
+                None
+            }
+            Found::Page(page) => self.take_page(page, budget).map(Next::Batch),
+            Found::Reset(reason) => {
+                let counter = match reason {
+                    ResetReason::UnknownCursor => &self.hub.metrics.unknown_cursor,
+                    ResetReason::ExpiredCursor => &self.hub.metrics.expired_cursor,
+                    ResetReason::TooFarBehind => &self.hub.metrics.too_far_behind,
+                };
+                counter.increment(1);
+                let cursor = self.hub.head();
+                self.seek(cursor);
+                Some(Next::Reset { reason, cursor })
+            }
+            Found::Unavailable => {
+                self.catching_up = false;
+                Some(Next::Unavailable)
+            }
+        }
+    }
+
+    fn take_page(&mut self, page: FeedPage, budget: Budget) -> Option<Batch> {
+        let FeedPage { frames, scanned_to, at_head } = page;
+        let last = frames.last().map(|event| event.cursor);
+        let frames = conflate(frames, |event| event);
+        let room = frames.iter().map(|event| event.json.len() + 64).sum();
+        let mut writer = Writer::with_capacity(room);
+        let mut stopped = false;
+        for event in frames.iter().filter(|event| event.cursor > self.at) {
+            if self.filter.shows(event) {
+                stopped = writer.events() == budget.events
+                    || (writer.len() >= budget.bytes && writer.events() > 0);
+                if stopped {
+                    break;
+                }
+                writer.put(event, |out| {
+                    write_event(out, event, self.encoding, &self.hub.epoch);
+                });
+            }
+            self.moved_to = event.cursor;
+        }
+        if stopped {
+            self.at = self.moved_to;
+        } else {
+            self.moved_to = last.map_or(self.moved_to, |last| last.max(self.moved_to));
+            self.at = self.at.max(scanned_to).max(self.moved_to);
+        }
+        let encoded = some_events(writer)?;
+        Some(Batch {
+            bytes: SmallVec::from_iter([encoded.bytes]),
+            events: encoded.events,
+            cursor: self.moved_to,
+            oldest_taken_in: encoded.oldest_taken_in,
+            more: stopped || !at_head,
+        })
+    }
+}
+
+fn some_events(writer: Writer) -> Option<Encoded> {
+    (writer.events() > 0).then(|| writer.finish())
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.ring.leave(self.seat, Instant::now());
+    }
+}
