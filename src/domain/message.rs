@@ -45,8 +45,23 @@ pub enum MessageKind {
     Unsupported,
 }
 
-/// The lattice `queued < sent < delivered < read`; `failed` ends unless the message was
-/// delivered. `Received` is the one status of inbound messages.
+impl MessageKind {
+    /// Something that a person wrote or showed, as against a reaction to it or a notice: it asks
+    /// for attention (unread, reopens, awaits an answer) and stands as the last message.
+    pub fn is_talk(self) -> bool {
+        !matches!(self, MessageKind::Reaction | MessageKind::System)
+    }
+}
+
+/// How far a message has come: the lattice `queued < sent < failed < delivered < read`.
+/// `Received` is the one status of inbound messages and outside of it.
+///
+/// WhatsApp delivers webhooks concurrently, repeats them for days and does not promise their
+/// order, so what holds must be the same in whatever order statuses arrive: the furthest one.
+/// - `failed` is above `sent`: a message is accepted (`sent`) and then fails, never the other
+///   way round, so a `sent` after `failed` is a late one.
+/// - `failed` is below `delivered`: who has the message has it. A `failed` after `delivered`
+///   changes nothing, and a `delivered` or `read` after `failed` shows that it went through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageStatus {
@@ -56,6 +71,27 @@ pub enum MessageStatus {
     Delivered,
     Read,
     Failed,
+}
+
+impl MessageStatus {
+    /// Whether `next` is further on.
+    pub fn advances_to(self, next: MessageStatus) -> bool {
+        match (self.rank(), next.rank()) {
+            (Some(now), Some(then)) => then > now,
+            _ => false,
+        }
+    }
+
+    fn rank(self) -> Option<u8> {
+        match self {
+            MessageStatus::Received => None,
+            MessageStatus::Queued => Some(0),
+            MessageStatus::Sent => Some(1),
+            MessageStatus::Failed => Some(2),
+            MessageStatus::Delivered => Some(3),
+            MessageStatus::Read => Some(4),
+        }
+    }
 }
 
 /// An error as the provider told it.
@@ -113,4 +149,11 @@ pub struct Message {
     pub created_at: Timestamp,
     /// When its status last advanced, by the provider.
     pub status_at: Timestamp,
+}
+
+impl Message {
+    /// One of our own lines in the history that tells of an edit or a revocation.
+    pub fn is_notice(&self) -> bool {
+        self.sender == Sender::System && self.kind == MessageKind::System
+    }
 }

@@ -11,9 +11,14 @@ use super::{
 /// A public event that follows from one domain event. Its ordinal is its index in what
 /// [`fold`](super::fold::fold) returns.
 ///
-/// State events carry no content: only the latest of each key matters, so the projector encodes
-/// it once at the end of a batch, from the state as it is then. That equals the state at the
-/// last event of that key in the batch, since every change of it publishes one.
+/// Of the state events only the latest of each key matters, so the projector encodes one of each
+/// at the end of a batch. A tenant's state (stats, bot, WhatsApp) is read from the state as it is
+/// then, which equals that at the key's last event, since every change of it publishes one. A
+/// conversation also changes along with the facts that carry it, so its event holds it as it was
+/// right after its own domain event: where batches end makes no difference to what a frame says.
+///
+/// **Invariant:** whatever a client can see of a conversation or of a tenant's state changes only
+/// together with a public event that carries the new content.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PublicEvent {
     NewMessage {
@@ -27,7 +32,7 @@ pub enum PublicEvent {
         error: Option<ProviderError>,
     },
     ConversationUpdated {
-        conversation_id: ConversationId,
+        conversation: Arc<Conversation>,
     },
     StatsUpdated,
     BotStatusChanged,

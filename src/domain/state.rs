@@ -3,6 +3,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     bot::Bot,
     conversation::Conversation,
@@ -24,14 +26,33 @@ pub struct Tenant {
     pub day: Option<(String, String)>,
 }
 
-/// A status that is here before its message.
-#[derive(Debug, Clone, PartialEq)]
+/// What is here before the message that it speaks of, joined. Waits under that message's key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Whose personal data it is.
+    pub conversation_id: ConversationId,
+    pub status: Option<WaitingStatus>,
+    pub amendment: Option<WaitingAmendment>,
+    /// When we took in the first of it: what waits for too long is forgotten.
+    pub since: Timestamp,
+}
+
+/// The furthest status told so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WaitingStatus {
     pub status: MessageStatus,
     pub at: Timestamp,
     pub error: Option<ProviderError>,
-    /// When we took it in: those that wait for too long are forgotten.
-    pub since: Timestamp,
+}
+
+/// The last edit, or the revocation, told so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WaitingAmendment {
+    pub revoked: bool,
+    pub text: Option<String>,
+    pub at: Timestamp,
+    /// The stored notice of it, which holds the text until the message is here.
+    pub notice: MessageId,
 }
 
 /// The state of all tenants. Each call names the tenant first; nothing crosses tenants.
@@ -49,16 +70,15 @@ pub trait State {
     fn message(&mut self, client: ClientId, id: MessageId) -> Option<Arc<Message>>;
     /// The message with this `dedupe_key`.
     fn message_by_key(&mut self, client: ClientId, key: &str) -> Option<Arc<Message>>;
-    /// Stores under its id and, if it has one, its `dedupe_key`.
+    /// Stores under its id and, if it has one, its `dedupe_key`. A key is one message's: the
+    /// fold takes it from the one before it gives it to the other. A message never moves to
+    /// another conversation this way ([`move_messages`](State::move_messages) does that).
     fn put_message(&mut self, message: Arc<Message>);
-    /// The newest message of a conversation by (`timestamp`, `id`), reactions left out.
-    fn newest_message(&mut self, client: ClientId, id: ConversationId) -> Option<Arc<Message>>;
-
-    fn waiting_status(&mut self, client: ClientId, key: &str) -> Option<WaitingStatus>;
+    fn waiting(&mut self, client: ClientId, key: &str) -> Option<Waiting>;
     /// Stores, or with `None` forgets, what waits for the message with this `dedupe_key`.
-    fn put_waiting_status(&mut self, client: ClientId, key: &str, status: Option<WaitingStatus>);
-    /// Forgets all statuses of the tenant that wait since before `before`.
-    fn forget_waiting_statuses(&mut self, client: ClientId, before: Timestamp);
+    fn put_waiting(&mut self, client: ClientId, key: &str, waiting: Option<Waiting>);
+    /// Forgets all of the tenant that waits since before `before`.
+    fn forget_waiting(&mut self, client: ClientId, before: Timestamp);
 
     /// Adds to the statistics bucket of the hour that begins at `hour`.
     fn add_to_hour(&mut self, client: ClientId, hour: Timestamp, change: Counts);
@@ -78,8 +98,90 @@ pub struct MemoryState {
     pub conversations: HashMap<(ClientId, ConversationId), Arc<Conversation>>,
     pub messages: HashMap<(ClientId, MessageId), Arc<Message>>,
     pub message_keys: HashMap<(ClientId, String), MessageId>,
-    pub waiting: HashMap<(ClientId, String), WaitingStatus>,
+    pub waiting: HashMap<(ClientId, String), Waiting>,
     pub hours: HashMap<(ClientId, Timestamp), Counts>,
     pub identities: HashMap<(ClientId, IdentityHash), ConversationId>,
     pub answers: HashMap<(ClientId, String), (RequestAnswer, Timestamp)>,
+}
+
+impl State for MemoryState {
+    fn tenant(&mut self, client: ClientId) -> &mut Tenant {
+        self.tenants.entry(client).or_default()
+    }
+
+    fn conversation(&mut self, client: ClientId, id: ConversationId) -> Option<Arc<Conversation>> {
+        self.conversations.get(&(client, id)).cloned()
+    }
+
+    fn put_conversation(&mut self, conversation: Arc<Conversation>) {
+        self.conversations.insert((conversation.client_id, conversation.id), conversation);
+    }
+
+    fn move_messages(&mut self, client: ClientId, from: ConversationId, into: ConversationId) {
+        for message in self.messages.values_mut() {
+            if message.client_id == client && message.conversation_id == from {
+                Arc::make_mut(message).conversation_id = into;
+            }
+        }
+    }
+
+    fn message(&mut self, client: ClientId, id: MessageId) -> Option<Arc<Message>> {
+        self.messages.get(&(client, id)).cloned()
+    }
+
+    fn message_by_key(&mut self, client: ClientId, key: &str) -> Option<Arc<Message>> {
+        let id = self.message_keys.get(&(client, key.to_owned()))?;
+        self.messages.get(&(client, *id)).cloned()
+    }
+
+    fn put_message(&mut self, message: Arc<Message>) {
+        let (client, id) = (message.client_id, message.id);
+        let key = message.dedupe_key.clone();
+        let previous = self.messages.insert((client, id), message);
+        let previous_key = previous.and_then(|previous| previous.dedupe_key.clone());
+        if previous_key == key {
+            return;
+        }
+        if let Some(previous_key) = previous_key {
+            self.message_keys.remove(&(client, previous_key));
+        }
+        if let Some(key) = key {
+            self.message_keys.insert((client, key), id);
+        }
+    }
+
+    fn waiting(&mut self, client: ClientId, key: &str) -> Option<Waiting> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        self.waiting.get(&(client, key.to_owned())).cloned()
+    }
+
+    fn put_waiting(&mut self, client: ClientId, key: &str, waiting: Option<Waiting>) {
+        let key = (client, key.to_owned());
+        match waiting {
+            Some(waiting) => self.waiting.insert(key, waiting),
+            None => self.waiting.remove(&key),
+        };
+    }
+
+    fn forget_waiting(&mut self, client: ClientId, before: Timestamp) {
+        self.waiting.retain(|(owner, _), waiting| *owner != client || waiting.since >= before);
+    }
+
+    fn add_to_hour(&mut self, client: ClientId, hour: Timestamp, change: Counts) {
+        self.hours.entry((client, hour)).or_default().add(change);
+    }
+
+    fn put_identity(&mut self, client: ClientId, hash: IdentityHash, id: ConversationId) {
+        self.identities.insert((client, hash), id);
+    }
+
+    fn put_answer(&mut self, client: ClientId, answer: &RequestAnswer, at: Timestamp) {
+        self.answers.entry((client, answer.key.clone())).or_insert_with(|| (answer.clone(), at));
+    }
+
+    fn forget_answers(&mut self, client: ClientId, before: Timestamp) {
+        self.answers.retain(|(owner, _), (_, at)| *owner != client || *at >= before);
+    }
 }

@@ -1,0 +1,80 @@
+//! What concerns the tenant as a whole: bot, connection to WhatsApp, days.
+
+use super::Folding;
+use crate::domain::{
+    bot::{Bot, BotMode},
+    event::EventData,
+    public::PublicEvent,
+    state::State,
+    stats::Counts,
+    whatsapp::WhatsApp,
+};
+
+/// How long a status or an amendment waits for its message. WhatsApp repeats a webhook for 7
+/// days at most; what waits for longer is of a message that never passed here.
+pub const WAITING_MAX_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// How long the answer under an idempotency key is kept at least.
+pub const ANSWER_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl<S: State> Folding<'_, S> {
+    pub(super) fn bot_status_changed(&mut self, status: BotMode, reason: Option<&str>) {
+        let bot = &mut self.state.tenant(self.event.client_id).bot;
+        if bot.status == status && bot.reason.as_deref() == reason {
+            return;
+        }
+        let actor = &self.event.actor;
+        *bot = Bot {
+            status,
+            reason: reason.map(str::to_owned),
+            changed_by: Some(actor.strip_prefix("user:").unwrap_or(actor).to_owned()),
+            changed_at: self.event.time,
+        };
+        self.public.push(PublicEvent::BotStatusChanged);
+    }
+
+    /// The event tells the whole state: what it leaves out is not so any more.
+    pub(super) fn whatsapp_state_changed(&mut self) {
+        let EventData::WhatsappStateChanged { status, phone_number, name, qr, quality, reason } =
+            &self.event.data
+        else {
+            return;
+        };
+        let known = &mut self.state.tenant(self.event.client_id).whatsapp;
+        let told = WhatsApp {
+            status: *status,
+            phone_number: phone_number.clone(),
+            name: name.clone(),
+            qr: qr.clone(),
+            quality: quality.clone(),
+            reason: reason.clone(),
+            changed_at: known.changed_at,
+        };
+        if told != *known {
+            *known = WhatsApp { changed_at: self.event.time, ..told };
+            self.public.push(PublicEvent::WhatsappStatusChanged);
+        }
+    }
+
+    /// Begins `today` anew, once for each date however many instances say so, and forgets what is
+    /// too old. A date that lies before the known one is a late repetition, unless the time zone
+    /// changed. With another zone on the same date the day goes on.
+    pub(super) fn day_started(&mut self, date: &str, time_zone: &str) {
+        let Ok(date) = date.parse::<jiff::civil::Date>() else { return };
+        let client = self.client();
+        let tenant = self.state.tenant(client);
+        let known = tenant.day.as_ref();
+        let known_date = known.and_then(|(date, _)| date.parse::<jiff::civil::Date>().ok());
+        let same_zone = known.is_some_and(|(_, zone)| zone == time_zone);
+        if same_zone && known_date.is_some_and(|known| known >= date) {
+            return;
+        }
+        tenant.day = Some((date.to_string(), time_zone.to_owned()));
+        if known_date != Some(date) {
+            tenant.stats.today = Counts::ZERO;
+            self.stats_changed = true;
+        }
+        self.state.forget_waiting(client, self.event.time.plus_ms(-WAITING_MAX_MS));
+        self.state.forget_answers(client, self.event.time.plus_ms(-ANSWER_KEPT_MS));
+    }
+}
