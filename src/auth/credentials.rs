@@ -123,13 +123,12 @@ mod tests {
     /// How each case's token is read.
     fn read(pairs: &[(&'static str, &str)], query: &str) -> String {
         let credentials = Credentials::of(&headers(pairs), Some(query));
-        let read = match credentials.token() {
+        match credentials.token() {
             Ok(Token::Jwt(jwt)) => format!("jwt {jwt}"),
             Ok(Token::Ticket(ticket)) => format!("ticket {ticket}"),
             Err(AuthError::Missing) => "missing".to_owned(),
             Err(_) => "refused".to_owned(),
-        };
-        read
+        }
     }
 
     #[test]

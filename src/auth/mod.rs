@@ -13,11 +13,14 @@
 //! **Invariant:** a caller learns nothing of another tenant: naming one without `admin` is
 //! answered as if it did not exist ([`AuthError::NoSuchTenant`]).
 
+pub mod client_address;
+pub mod cors;
 pub mod credentials;
 mod error;
 pub mod key_source;
 pub mod keys;
 pub mod mint;
+pub mod rate_limit;
 mod scopes;
 mod settings;
 pub mod tickets;

@@ -2,6 +2,7 @@
 
 mod forge;
 mod jwks;
+mod rate_limit;
 mod tokens;
 
 use std::sync::Arc;
