@@ -7,13 +7,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use rand::RngExt;
 
 use crate::domain::{
     event::Event,
     ids::{BulkId, ClientId, ConversationId, Position},
 };
 
+pub mod contract;
+pub mod memory;
 pub mod record;
+pub mod sqlite;
+mod tail;
 
 /// A stream's name, as DESIGN.md lays the streams out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,6 +33,8 @@ pub enum StreamName {
     Bulk(ClientId, BulkId),
     /// `request-{client}-{key hash}`: the answer to one idempotency key.
     Request(ClientId, String),
+    /// A stream of a later release: kept as it is named, never written.
+    Other(String),
 }
 
 /// A stream's version after some event of it. Opaque: SQLite counts the stream's events,
@@ -99,6 +106,18 @@ pub enum AppendError {
     Rejected { reason: String },
 }
 
+impl AppendError {
+    /// A short name, for counting.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            AppendError::Conflict { .. } => "conflict",
+            AppendError::Unavailable { .. } => "unavailable",
+            AppendError::Unknown { .. } => "unknown",
+            AppendError::Rejected { .. } => "rejected",
+        }
+    }
+}
+
 /// Why the log can't be read or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -117,6 +136,32 @@ pub struct StoreIdentity {
     pub epoch: String,
     /// Key for hashing contacts' identities ([`crate::domain::ids::IdentityHash`]).
     pub hash_key: [u8; 32],
+}
+
+impl StoreIdentity {
+    /// A new store's identity.
+    pub fn draw() -> Self {
+        const EPOCH_LENGTH: usize = 6;
+        const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        let mut random = rand::rng();
+        let letter = |_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())]);
+        let epoch = (0..EPOCH_LENGTH).map(letter).collect();
+        Self { epoch, hash_key: rand::rng().random() }
+    }
+}
+
+/// Whether a stream whose last event has the revision `actual` is what entry `index` expects.
+fn check_expected(
+    expected: Expected,
+    actual: Option<Revision>,
+    index: usize,
+) -> Result<(), AppendError> {
+    let met = match expected {
+        Expected::Any => true,
+        Expected::NoStream => actual.is_none(),
+        Expected::Revision(revision) => actual == Some(revision),
+    };
+    if met { Ok(()) } else { Err(AppendError::Conflict { index, actual }) }
 }
 
 /// An append-only log of all tenants' events.

@@ -1,0 +1,350 @@
+//! The thread that writes: takes all that waits, stores it in one transaction, answers.
+//!
+//! Nothing waits for a timer. An append that comes alone is committed alone; those that come
+//! while a commit is under way wait for it and then share the next.
+//!
+//! **Invariant:** each append is all or none, and one that fails by itself (a conflict) leaves the
+//! others of its transaction untouched. When the transaction fails, all of them fail alike.
+
+use std::{sync::Arc, thread};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use tokio::sync::{
+    mpsc::{self, error::TryRecvError},
+    oneshot,
+};
+
+use super::{
+    Shared,
+    file::{self, Lock},
+};
+use crate::{
+    domain::{event::Event, ids::Position},
+    event_log::{
+        AppendError, Appended, Expected, LogError, Record, Revision, StreamName, check_expected,
+        tail::{Head, closed_error},
+    },
+    metrics::LOG_HEAD,
+};
+
+/// Events after which a transaction takes no further append. Larger groups win nothing and make
+/// those in them wait longer (measured in CRATES.md).
+const GROUP_EVENTS_MAX: usize = 256;
+
+/// The result of one append.
+pub(super) type Stored = Result<Vec<Appended>, AppendError>;
+
+/// One stream's events of an append, ready to be written.
+pub(super) struct Entry {
+    pub stream: StreamName,
+    pub name: String,
+    pub expected: Expected,
+    pub events: Vec<(Arc<Event>, String)>,
+}
+
+pub(super) enum Job {
+    Append {
+        entries: Vec<Entry>,
+        reply: oneshot::Sender<Stored>,
+    },
+    Delete {
+        stream: StreamName,
+        reply: oneshot::Sender<Result<(), LogError>>,
+    },
+    /// Writes something, to see whether it can.
+    Probe {
+        reply: oneshot::Sender<Result<(), LogError>>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+pub(super) fn start(
+    connection: Connection,
+    lock: Lock,
+    queue: mpsc::Receiver<Job>,
+    shared: Arc<Shared>,
+) -> std::io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("event-log".to_owned()).spawn(move || {
+        let mut writer = Writer { connection, queue, shared };
+        let closing = writer.run();
+        writer.end();
+        drop(writer);
+        drop(lock);
+        if let Some(reply) = closing {
+            // Nobody listens when the caller of `close` has gone.
+            let _ = reply.send(());
+        }
+    })
+}
+
+struct Writer {
+    connection: Connection,
+    queue: mpsc::Receiver<Job>,
+    shared: Arc<Shared>,
+}
+
+/// An append within the open transaction: what came of it so far, and whom to tell.
+struct Pending {
+    entries: Vec<Entry>,
+    result: Stored,
+    reply: oneshot::Sender<Stored>,
+}
+
+/// Why an append has not been applied to the transaction.
+enum Refusal {
+    Conflict(AppendError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Refusal::Sqlite(error)
+    }
+}
+
+impl Writer {
+    /// Works until the log is closed, then says who asked for that.
+    fn run(&mut self) -> Option<oneshot::Sender<()>> {
+        let mut next = self.queue.blocking_recv();
+        loop {
+            match next? {
+                Job::Append { entries, reply } => {
+                    next = self.group(entries, reply);
+                    continue;
+                }
+                Job::Delete { stream, reply } => {
+                    // The caller may have gone; the deletion is done all the same.
+                    let _ = reply.send(self.delete(&stream));
+                }
+                Job::Probe { reply } => {
+                    let _ = reply.send(self.probe());
+                }
+                Job::Close { reply } => return Some(reply),
+            }
+            next = self.queue.blocking_recv();
+        }
+    }
+
+    /// Stores a group that begins with this append; returns the job to go on with.
+    fn group(&mut self, entries: Vec<Entry>, reply: oneshot::Sender<Stored>) -> Option<Job> {
+        let mut group = Vec::new();
+        let mut size = 0;
+        let mut next = Some(Job::Append { entries, reply });
+        let mut opened = self.execute("BEGIN IMMEDIATE");
+        while let Some(Job::Append { entries, reply }) = next {
+            size += entries.iter().map(|entry| entry.events.len()).sum::<usize>();
+            let result = match opened.as_ref().map(|()| self.apply(&entries)) {
+                Ok(Ok(appended)) => Ok(appended),
+                Ok(Err(Refusal::Conflict(conflict))) => Err(conflict),
+                // The transaction can't be trusted any more: all of the group fails with it.
+                Ok(Err(Refusal::Sqlite(error))) => {
+                    opened = Err(error);
+                    Ok(Vec::new())
+                }
+                Err(_) => Ok(Vec::new()),
+            };
+            group.push(Pending { entries, result, reply });
+            next = if size < GROUP_EVENTS_MAX { self.waiting() } else { None };
+        }
+        match opened.and_then(|()| self.execute("COMMIT")) {
+            Ok(()) => self.committed(group),
+            Err(error) => self.failed(group, &error),
+        }
+        next.or_else(|| self.queue.blocking_recv())
+    }
+
+    fn waiting(&mut self) -> Option<Job> {
+        match self.queue.try_recv() {
+            Ok(job) => Some(job),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// Applies one append to the open transaction, all or none.
+    fn apply(&self, entries: &[Entry]) -> Result<Vec<Appended>, Refusal> {
+        // A single insert is all or none by itself.
+        if let [entry] = entries
+            && entry.events.len() <= 1
+        {
+            return self.insert(entries);
+        }
+        self.execute("SAVEPOINT append")?;
+        let result = self.insert(entries);
+        if matches!(result, Err(Refusal::Conflict(_))) {
+            self.execute("ROLLBACK TO append")?;
+        }
+        if !matches!(result, Err(Refusal::Sqlite(_))) {
+            self.execute("RELEASE append")?;
+        }
+        result
+    }
+
+    fn insert(&self, entries: &[Entry]) -> Result<Vec<Appended>, Refusal> {
+        let mut last = self.connection.prepare_cached(
+            "SELECT revision FROM event WHERE stream = ?1 ORDER BY revision DESC LIMIT 1",
+        )?;
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT INTO event (stream, revision, json) VALUES (?1, ?2, ?3)")?;
+        let mut appended = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let newest: Option<i64> = last.query_row([&entry.name], |row| row.get(0)).optional()?;
+            let actual = newest.map(|revision| Revision(revision.unsigned_abs()));
+            check_expected(entry.expected, actual, index).map_err(Refusal::Conflict)?;
+            let mut revision = newest.map_or(0, |newest| newest + 1);
+            for (_, json) in &entry.events {
+                let position = insert.insert(params![entry.name, revision, json])?;
+                appended.push(Appended {
+                    position: Position(position.unsigned_abs()),
+                    revision: Revision(revision.unsigned_abs()),
+                });
+                revision += 1;
+            }
+        }
+        Ok(appended)
+    }
+
+    /// Hands the group over to the followers, then answers each.
+    fn committed(&self, group: Vec<Pending>) {
+        let mut head = None;
+        let mut answers = Vec::with_capacity(group.len());
+        for Pending { entries, result, reply } in group {
+            if let Ok(appended) = &result {
+                head = appended.last().map(|last| last.position).or(head);
+                self.shared.ring.push(records(entries, appended));
+            }
+            answers.push((result, reply));
+        }
+        if let Some(position) = head {
+            self.shared.head.send_modify(|head| head.position = position);
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            metrics::gauge!(LOG_HEAD).set(position.0 as f64);
+            *self.shared.trouble.lock() = None;
+        }
+        for (result, reply) in answers {
+            // Nobody listens when the appender was cancelled; the events are stored.
+            let _ = reply.send(result);
+        }
+    }
+
+    fn failed(&self, group: Vec<Pending>, error: &rusqlite::Error) {
+        self.give_up();
+        for pending in group {
+            // Nobody listens when the appender was cancelled.
+            let _ = pending.reply.send(Err(self.append_error(error)));
+        }
+    }
+
+    fn delete(&self, stream: &StreamName) -> Result<(), LogError> {
+        let name = stream.to_string();
+        let deleted = self
+            .connection
+            .execute("DELETE FROM event WHERE stream = ?1", [&name])
+            .map_err(|error| self.log_error(&error))?;
+        self.shared.ring.remove(stream);
+        if deleted > 0 {
+            // The write-ahead log still holds what was erased (`secure_delete` has overwritten it
+            // in the file): empty it. A reader in the way only delays that to the next one.
+            let truncate =
+                self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            if let Err(error) = truncate {
+                tracing::warn!(%error, "the log's write-ahead file could not be emptied after a deletion");
+            }
+        }
+        Ok(())
+    }
+
+    fn probe(&self) -> Result<(), LogError> {
+        let written = self.connection.execute(
+            "INSERT INTO meta (key, value) VALUES ('probe', randomblob(8)) \
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [],
+        );
+        match written {
+            Ok(_) => {
+                *self.shared.trouble.lock() = None;
+                Ok(())
+            }
+            Err(error) => Err(self.log_error(&error)),
+        }
+    }
+
+    fn end(&mut self) {
+        self.queue.close();
+        while let Ok(job) = self.queue.try_recv() {
+            refuse(job);
+        }
+        self.shared.head.send_modify(|head: &mut Head| head.closed = true);
+        let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = folded {
+            // All is durable; the next start finds it in the write-ahead file.
+            tracing::info!(%error, "the log's write-ahead file stays for the next start");
+        }
+    }
+
+    /// After a failed transaction: back to no transaction.
+    fn give_up(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(%error, "the event log could not roll back");
+        }
+    }
+
+    fn execute(&self, statement: &str) -> Result<(), rusqlite::Error> {
+        self.connection.prepare_cached(statement)?.execute([]).map(|_| ())
+    }
+
+    /// What an append says of a failure of SQLite, and a note for `health`.
+    fn append_error(&self, error: &rusqlite::Error) -> AppendError {
+        let reason = file::explain(error);
+        if error.sqlite_error_code() == Some(ErrorCode::TooBig) {
+            return AppendError::Rejected { reason };
+        }
+        let mut trouble = self.shared.trouble.lock();
+        if trouble.is_none() {
+            tracing::error!(%error, "the event log can't store events: {reason}");
+        }
+        *trouble = Some(reason.clone());
+        if file::outcome_unknown(error) {
+            AppendError::Unknown { reason }
+        } else {
+            AppendError::Unavailable { reason }
+        }
+    }
+
+    fn log_error(&self, error: &rusqlite::Error) -> LogError {
+        let reason = file::explain(error);
+        *self.shared.trouble.lock() = Some(reason.clone());
+        LogError::Unavailable { reason }
+    }
+}
+
+fn records(entries: Vec<Entry>, appended: &[Appended]) -> impl Iterator<Item = (Record, usize)> {
+    let events = entries.into_iter().flat_map(|Entry { stream, events, .. }| {
+        events.into_iter().map(move |(event, json)| (stream.clone(), event, json.len()))
+    });
+    events.zip(appended).map(|((stream, event, size), place)| {
+        let Appended { position, revision } = *place;
+        (Record { position, revision, stream, event }, size)
+    })
+}
+
+/// Answers a job that came after the log was closed.
+fn refuse(job: Job) {
+    // Whoever does not listen any more needs no answer.
+    match job {
+        Job::Append { reply, .. } => {
+            let reason = closed_error().to_string();
+            let _ = reply.send(Err(AppendError::Unavailable { reason }));
+        }
+        Job::Delete { reply, .. } | Job::Probe { reply } => {
+            let _ = reply.send(Err(closed_error()));
+        }
+        Job::Close { reply } => {
+            let _ = reply.send(());
+        }
+    }
+}
