@@ -109,6 +109,7 @@ pub enum EventData {
         status: BotMode,
         reason: Option<String>,
     },
+    /// The connection's whole state from now on: what is `None` is not so, or not known, any more.
     WhatsappStateChanged {
         status: WhatsAppStatus,
         phone_number: Option<String>,

@@ -3,7 +3,9 @@
 //! **Invariant:** no I/O, no clock, no randomness in here; time and ids are arguments.
 
 pub mod bot;
+pub mod contact;
 pub mod conversation;
+pub mod day;
 pub mod event;
 pub mod fold;
 pub mod ids;

@@ -48,10 +48,10 @@ impl<S: State> Folding<'_, S> {
             qr: qr.clone(),
             quality: quality.clone(),
             reason: reason.clone(),
-            changed_at: known.changed_at,
+            changed_at: self.event.time,
         };
-        if told != *known {
-            *known = WhatsApp { changed_at: self.event.time, ..told };
+        if !told.is_as(known) {
+            *known = told;
             self.public.push(PublicEvent::WhatsappStatusChanged);
         }
     }
