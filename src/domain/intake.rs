@@ -18,6 +18,7 @@ pub enum Intake {
         contact: Contact,
         message: IntakeMessage,
     },
+    /// The contact may be without any identity; the message is found by its own ids then.
     Status {
         contact: Contact,
         status: IntakeStatus,
@@ -27,7 +28,9 @@ pub enum Intake {
         contact: Contact,
         amendment: IntakeAmendment,
     },
-    /// What is known of a contact changed; identities of `previous` are the same person's.
+    /// What is known of a contact changed; identities of `previous` are the same person's. It
+    /// opens no conversation: of somebody who is not known, nothing is kept (a company's phone
+    /// tells its whole address book this way).
     ContactChange {
         contact: Contact,
         previous: Contact,
@@ -38,6 +41,8 @@ pub enum Intake {
         allowed: bool,
         at: Timestamp,
     },
+    /// `phone_number`, `name` and `quality` that are `None` are not told and stay as they were;
+    /// `qr` and `reason` belong to the status and go with it.
     WhatsAppState {
         status: WhatsAppStatus,
         phone_number: Option<String>,
