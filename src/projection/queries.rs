@@ -170,6 +170,15 @@ impl Queries {
         todo!()
     }
 
+    /// The highest conversation id that the tenant has used, `None` when none. Conversations that
+    /// were merged away count; one look at the end of an index.
+    pub async fn highest_conversation(
+        &self,
+        client: ClientId,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        todo!()
+    }
+
     /// The answer given under an idempotency key (its hash), with the position of the first
     /// event of that write.
     pub async fn answer(
