@@ -1,3 +1,12 @@
-//! See DESIGN.md.
+//! How events reach clients: the accept loop, sessions, and the transports.
+//!
+//! A transport opens a session ([`sessions::Sessions::open`]) and does what it says
+//! ([`session::Session::next`]); polling follows the feed by itself.
 
+pub mod control;
 pub mod listener;
+pub mod registry;
+pub mod request;
+pub mod session;
+pub mod sessions;
+pub mod settings;

@@ -14,6 +14,10 @@ impl Types {
         Self(self.0 | 1 << event_type as u8)
     }
 
+    pub fn union(self, other: Types) -> Self {
+        Self(self.0 | other.0)
+    }
+
     pub fn contains(self, event_type: EventType) -> bool {
         self.0 & (1 << event_type as u8) != 0
     }

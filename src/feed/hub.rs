@@ -26,16 +26,17 @@ use tokio::{
 
 use super::{
     FeedSettings,
+    catch_up::{self, Found},
     filter::Filter,
     frame::{Encoding, Frame},
     past::Past,
     ring::{Change, Ring},
-    subscriber::Subscriber,
+    subscriber::{ResetReason, Subscriber},
 };
 use crate::{
     domain::ids::{ClientId, Position},
     metrics::{CONFLATED, RESETS, RING_BYTES},
-    projection::{CommittedBatch, FeedSink},
+    projection::{CommittedBatch, FeedSink, queries::QueryError},
     runtime::shutdown::Shutdown,
     wire::cursor::Cursor,
 };
@@ -58,7 +59,7 @@ pub struct Hub {
     pub(super) past: Arc<dyn Past>,
     pub(super) settings: FeedSettings,
     pub(super) epoch: Arc<str>,
-    pub(super) metrics: HubMetrics,
+    metrics: HubMetrics,
     rings: Mutex<HashMap<ClientId, Arc<Ring>>>,
     /// All events up to here are in the rings. Written under the lock of `rings`.
     position: AtomicU64,
@@ -75,12 +76,12 @@ struct Due {
 }
 
 /// Handles looked up once.
-pub(super) struct HubMetrics {
+struct HubMetrics {
     conflated: metrics::Counter,
     ring_bytes: metrics::Gauge,
-    pub(super) unknown_cursor: metrics::Counter,
-    pub(super) expired_cursor: metrics::Counter,
-    pub(super) too_far_behind: metrics::Counter,
+    unknown_cursor: metrics::Counter,
+    expired_cursor: metrics::Counter,
+    too_far_behind: metrics::Counter,
 }
 
 impl Hub {
@@ -146,6 +147,27 @@ impl Hub {
     /// Tenants that have a ring.
     pub fn rings(&self) -> usize {
         self.rings.lock().len()
+    }
+
+    /// Whether the log has come to this cursor.
+    pub async fn is_known(self: &Arc<Self>, cursor: Cursor) -> Result<bool, QueryError> {
+        if cursor <= self.head() {
+            return Ok(true);
+        }
+        match catch_up::known(self.clone(), cursor).await {
+            Found::Unavailable => Err(QueryError::Overloaded),
+            found => Ok(matches!(found, Found::Known)),
+        }
+    }
+
+    /// Counts that a subscriber was told to reload.
+    pub fn count_reset(&self, reason: ResetReason) {
+        let counter = match reason {
+            ResetReason::UnknownCursor => &self.metrics.unknown_cursor,
+            ResetReason::ExpiredCursor => &self.metrics.expired_cursor,
+            ResetReason::TooFarBehind => &self.metrics.too_far_behind,
+        };
+        counter.increment(1);
     }
 
     /// Whether the rings hold more than all of them may.

@@ -95,6 +95,8 @@ pub enum Next {
     /// The feed table or the log could not be read for a while; the subscriber stands where it
     /// stood and may be asked again.
     Unavailable,
+    /// The place given to [`Subscriber::pause_at`] is reached.
+    Paused,
 }
 
 /// Follows one tenant's feed.
@@ -113,6 +115,8 @@ pub struct Subscriber {
     known: bool,
     /// `at` was checked against retention and backlog since the ring last held it.
     catching_up: bool,
+    /// Where to pause.
+    barrier: Option<Cursor>,
     /// What is being looked up outside the ring.
     lookup: Option<Pin<Box<dyn Future<Output = Found> + Send>>>,
 }
@@ -136,6 +140,7 @@ impl Subscriber {
             place: Place::UNKNOWN,
             seat: Seat::default(),
             catching_up: false,
+            barrier: None,
             lookup: None,
         }
     }
@@ -156,6 +161,10 @@ impl Subscriber {
         self.at
     }
 
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
     pub fn filter(&self) -> Filter {
         self.filter
     }
@@ -165,6 +174,11 @@ impl Subscriber {
         self.filter = filter;
     }
 
+    /// Hands out what lies up to `cursor`, then says [`Next::Paused`] once before it goes on.
+    pub fn pause_at(&mut self, cursor: Cursor) {
+        self.barrier = Some(cursor);
+    }
+
     /// Goes on from another place, for instance a snapshot's cursor.
     pub fn seek(&mut self, cursor: Cursor) {
         self.at = cursor;
@@ -172,6 +186,7 @@ impl Subscriber {
         self.place = Place::UNKNOWN;
         self.known = cursor <= self.hub.head();
         self.catching_up = false;
+        self.barrier = None;
         self.lookup = None;
     }
 
@@ -191,6 +206,10 @@ impl Subscriber {
                 }
                 continue;
             }
+            if self.barrier.is_some_and(|barrier| self.at >= barrier) {
+                self.barrier = None;
+                return Poll::Ready(Next::Paused);
+            }
             // Read before the ring is: what the ring lacks then, does not exist up to here.
             let seen = self.hub.head();
             let bytes_max = budget.bytes.max(1);
@@ -206,6 +225,9 @@ impl Subscriber {
                     self.catching_up = false;
                     if all_sealed && seen > self.at {
                         self.at = seen;
+                        if self.barrier.is_some() {
+                            continue;
+                        }
                     }
                     if self.known || self.at <= seen {
                         self.known = true;
@@ -233,6 +255,7 @@ impl Subscriber {
         let unlimited = budget.events == u32::MAX;
         if first_is_whole
             && unlimited
+            && self.barrier.is_none()
             && let Some(merged) = self.ring.merge(self.place, segments)
         {
             let batch = self.collect_each(std::slice::from_ref(&merged), more, budget);
@@ -260,6 +283,7 @@ impl Subscriber {
         let mut events_left = budget.events;
         for (index, segment) in segments.iter().enumerate() {
             let is_whole = segment.first() > self.at
+                && self.is_before_barrier(segment.last())
                 && segment.frames().len() as u64 <= u64::from(events_left);
             let (encoded, upto) = if is_whole {
                 let encoded = segment.encoded(self.filter, self.encoding, &self.hub.epoch);
@@ -285,12 +309,19 @@ impl Subscriber {
         (events > 0).then_some(Batch { bytes, events, cursor, oldest_taken_in, more })
     }
 
+    fn is_before_barrier(&self, cursor: Cursor) -> bool {
+        self.barrier.is_none_or(|barrier| cursor <= barrier)
+    }
+
     /// What the filter shows of a segment after the cursor, and how far that reaches. Not shared:
     /// it is needed where a cursor stands inside a segment, or the number of events is limited.
     fn part_of(&self, segment: &Segment, events_max: u32) -> (Option<Encoded>, Cursor) {
         let mut writer = Writer::with_capacity(0);
         let mut upto = self.at;
         for frame in segment.frames().iter().filter(|frame| frame.event.cursor > self.at) {
+            if !self.is_before_barrier(frame.event.cursor) {
+                return (some_events(writer), self.barrier.unwrap_or(upto));
+            }
             if self.filter.shows(&frame.event) {
                 if writer.events() == events_max {
                     return (some_events(writer), upto);
@@ -328,12 +359,7 @@ impl Subscriber {
             }
             Found::Page(page) => self.take_page(page, budget).map(Next::Batch),
             Found::Reset(reason) => {
-                let counter = match reason {
-                    ResetReason::UnknownCursor => &self.hub.metrics.unknown_cursor,
-                    ResetReason::ExpiredCursor => &self.hub.metrics.expired_cursor,
-                    ResetReason::TooFarBehind => &self.hub.metrics.too_far_behind,
-                };
-                counter.increment(1);
+                self.hub.count_reset(reason);
                 let cursor = self.hub.head();
                 self.seek(cursor);
                 Some(Next::Reset { reason, cursor })
@@ -353,6 +379,11 @@ impl Subscriber {
         let mut writer = Writer::with_capacity(room);
         let mut stopped = false;
         for event in frames.iter().filter(|event| event.cursor > self.at) {
+            stopped = !self.is_before_barrier(event.cursor);
+            if stopped {
+                self.moved_to = self.barrier.unwrap_or(self.moved_to);
+                break;
+            }
             if self.filter.shows(event) {
                 stopped = writer.events() == budget.events
                     || (writer.len() >= budget.bytes && writer.events() > 0);
