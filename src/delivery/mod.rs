@@ -10,3 +10,4 @@ pub mod request;
 pub mod session;
 pub mod sessions;
 pub mod settings;
+pub mod ws;
