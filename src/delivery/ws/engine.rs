@@ -116,7 +116,7 @@ pub struct Reader {
     frame: Option<Frame>,
     message: Option<Box<Message>>,
     /// A control frame that did not arrive whole.
-    control: Option<Box<Vec<u8>>>,
+    control: Option<Vec<u8>>,
 }
 
 impl Reader {
@@ -152,7 +152,7 @@ impl Reader {
             }
             Step::Control(opcode, payload) => control(opcode, payload)?,
             Step::AssembledControl(opcode) => {
-                control(opcode, self.control.as_deref().map_or(&[], Vec::as_slice))?
+                control(opcode, self.control.as_deref().unwrap_or_default())?
             }
             Step::Message(kind, payload) => message(kind, payload)?,
             Step::AssembledMessage => match self.message.as_deref() {
