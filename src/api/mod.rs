@@ -1,6 +1,43 @@
 //! The REST interface: requests in, commands and queries behind them, problem details where
 //! something is wrong.
+//!
+//! A request passes [`edge`] (id, bounds, problems, metrics), its route in [`mount`], the
+//! extractors of its operation ([`extract`]: who calls, how far the read model must be, the
+//! body), and the operation itself: one struct per resource, one method per operation. The
+//! document ([`document`]) is made from the same structs, so what it says is what runs.
+//!
+//! **Invariant:** an operation reads through `Queries` and writes through `Commands`, always with
+//! the caller's tenant first; what belongs to another tenant is answered as what does not exist.
 
+use std::sync::Arc;
+
+use crate::{auth::Auth, command::Commands, projection::queries::Queries, runtime::clock::Clock};
+
+mod answer;
+mod bot;
+mod conversations;
 pub mod edge;
+mod extract;
+mod ingest;
+mod messages;
+mod moment;
+pub mod mount;
 pub mod problem;
 pub mod settings;
+mod shapes;
+mod snapshot;
+mod stats;
+mod tickets;
+mod validate;
+mod whatsapp;
+
+pub use self::{edge::Edge, mount::routes, settings::ApiSettings};
+
+/// What the operations work with. Shared by all requests.
+pub struct Deps {
+    pub auth: Arc<Auth>,
+    pub commands: Arc<Commands>,
+    pub queries: Queries,
+    pub clock: Arc<dyn Clock>,
+    pub settings: ApiSettings,
+}

@@ -1,0 +1,164 @@
+//! Puts the operations under their paths.
+//!
+//! poem-openapi could do this itself, but turns errors into text on the way and forgets `Allow`;
+//! here they stay errors until [`edge`](super::edge) makes them problems.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::{HeaderValue, Method, StatusCode, header};
+use poem::{
+    Endpoint, EndpointExt, IntoResponse, PathPattern, Request, Response, Result, Route,
+    endpoint::BoxEndpoint,
+};
+use poem_openapi::{__private::UrlQuery, OpenApi, registry::Registry};
+
+use super::{
+    Deps, bot::BotApi, conversations::ConversationsApi, ingest::IngestApi, messages::MessagesApi,
+    snapshot::SnapshotApi, stats::StatsApi, tickets::TicketsApi, whatsapp::WhatsAppApi,
+};
+use crate::wire::problem::{Code, Problem};
+
+/// All resources; the document is made of these too.
+pub(super) type Resources = (
+    SnapshotApi,
+    ConversationsApi,
+    MessagesApi,
+    StatsApi,
+    BotApi,
+    WhatsAppApi,
+    TicketsApi,
+    IngestApi,
+);
+
+fn resources(deps: &Arc<Deps>) -> Resources {
+    (
+        SnapshotApi(deps.clone()),
+        ConversationsApi(deps.clone()),
+        MessagesApi(deps.clone()),
+        StatsApi(deps.clone()),
+        BotApi(deps.clone()),
+        WhatsAppApi(deps.clone()),
+        TicketsApi(deps.clone()),
+        IngestApi(deps.clone()),
+    )
+}
+
+/// The schemas of all bodies.
+pub(super) fn register_schemas(registry: &mut Registry) {
+    Resources::register(registry);
+}
+
+/// The routes of the REST interface, of the documents and of the page that shows them. `app` adds
+/// those of `delivery` and puts [`Edge`](super::Edge) around all.
+pub fn routes(deps: Arc<Deps>) -> Route {
+    let templates = templates();
+    let mut table = HashMap::new();
+    resources(&deps).add_routes(&mut table);
+    let mut route = Route::new();
+    for (pattern, methods) in table {
+        let template = templates.get(&pattern).unwrap_or(&pattern).as_str().into();
+        let endpoint = Methods { methods, template: PathPattern(template) };
+        route = route.at(pattern, endpoint.before(read_query).data(deps.clone()));
+    }
+    route
+}
+
+/// poem's pattern (`/v1/conversations/:param0`) to the document's template
+/// (`/v1/conversations/{id}`), which is what metrics and people know.
+fn templates() -> HashMap<String, String> {
+    let apis = Resources::meta();
+    let paths = apis.iter().flat_map(|api| &api.paths).map(|path| &path.path);
+    paths.map(|template| (pattern_of(template), template.clone())).collect()
+}
+
+fn pattern_of(template: &str) -> String {
+    let mut parameters = 0;
+    let segments = template.split('/').map(|segment| {
+        if !segment.starts_with('{') {
+            return segment.to_owned();
+        }
+        let named = format!(":param{parameters}");
+        parameters += 1;
+        named
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Reads the query once for all extractors that look into it.
+async fn read_query(mut request: Request) -> Result<Request> {
+    let query = request.uri().query().unwrap_or_default();
+    let pairs = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    request.extensions_mut().insert(UrlQuery(pairs));
+    Ok(request)
+}
+
+/// One path's methods. Says `Allow` to others, answers `OPTIONS` and `HEAD` by itself.
+pub struct Methods {
+    methods: HashMap<Method, BoxEndpoint<'static>>,
+    template: PathPattern,
+}
+
+impl Methods {
+    fn allow(&self) -> String {
+        let mut names: Vec<&str> = self.methods.keys().map(Method::as_str).collect();
+        if self.methods.contains_key(&Method::GET) {
+            names.push("HEAD");
+        }
+        names.push("OPTIONS");
+        names.sort_unstable();
+        names.join(", ")
+    }
+
+    fn options(&self) -> Response {
+        let allow = HeaderValue::try_from(self.allow());
+        let allow = allow.unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"));
+        Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, allow).finish()
+    }
+}
+
+impl Endpoint for Methods {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let method = match request.method() {
+            // The connection leaves out the body of an answer to HEAD.
+            &Method::HEAD => Method::GET,
+            other => other.clone(),
+        };
+        let result = match self.methods.get(&method) {
+            Some(endpoint) => endpoint.call(request).await,
+            None if method == Method::OPTIONS => Ok(self.options()),
+            None => Err(Problem::new(Code::MethodNotAllowed).allow(self.allow()).into()),
+        };
+        match result {
+            Ok(mut response) => {
+                response.set_data(self.template.clone());
+                Ok(response)
+            }
+            Err(error) => {
+                let mut response = super::problem::of_poem_error(&error).into_response();
+                response.set_data(self.template.clone());
+                Ok(response)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_and_patterns_belong_together() {
+        assert_eq!(
+            pattern_of("/v1/conversations/{id}/x/{y}"),
+            "/v1/conversations/:param0/x/:param1"
+        );
+        let mut table = HashMap::new();
+        for (pattern, template) in templates() {
+            assert!(!template.contains(':'), "{template}");
+            table.insert(pattern, template);
+        }
+        assert_eq!(table["/v1/conversations/:param0"], "/v1/conversations/{id}");
+    }
+}
