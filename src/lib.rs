@@ -29,5 +29,6 @@ pub mod delivery;
 
 pub mod api;
 pub mod auth;
+pub mod config;
 pub mod console;
 pub mod metrics;

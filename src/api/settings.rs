@@ -1,9 +1,10 @@
 //! Settings of the REST interface.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Bounds of the REST interface.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiSettings {
     /// The longest path with query, in bytes (8,192). Beyond: 414.

@@ -6,13 +6,15 @@
 //! proxy is the client's; what a client wrote in front of that is never looked at.
 
 use std::{
+    borrow::Cow,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
 use http::HeaderMap;
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, de};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -28,6 +30,26 @@ impl FromStr for Network {
         network
             .map(Self)
             .map_err(|_| format!("{text:?} is neither an address nor a network like 10.0.0.0/8"))
+    }
+}
+
+/// A single address without its length.
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.prefix_len() == self.0.max_prefix_len() {
+            return serializer.collect_str(&self.0.addr());
+        }
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl JsonSchema for Network {
+    fn schema_name() -> Cow<'static, str> {
+        "Network".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
     }
 }
 

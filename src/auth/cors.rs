@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Middleware, Request, Response, Result};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 const ALLOWED_METHODS: HeaderValue =
@@ -32,7 +33,7 @@ const PREFLIGHT_VARY: HeaderValue = HeaderValue::from_static(
 );
 
 /// Which web pages may read answers.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CorsSettings {
     /// Origins whose pages may read answers, like `https://crm.example`; `*` for all. The

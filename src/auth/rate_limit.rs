@@ -24,6 +24,7 @@ use governor::{
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{Addr, Endpoint, IntoResponse, Middleware, Request, Response, Result};
 use quick_cache::sync::Cache;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -40,7 +41,7 @@ pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-pol
 const UNLIMITED_PATHS: [&str; 3] = ["/webhooks/", "/health/", "/metrics"];
 
 /// How often one address and one caller may ask.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimitSettings {
     /// Whether requests are counted at all. Default: true.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::runtime::secret::Secret;
@@ -11,7 +12,7 @@ pub const MIN_SECRET_BYTES: usize = 32;
 
 /// Which tokens this server accepts. At least one key is needed: `secret`, `secret_file`,
 /// `public_key_files`, `jwks_file` or `jwks_url`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthSettings {
     /// Shared secret of HS256 tokens, at least 32 bytes. `condorito token` signs with it.

@@ -30,6 +30,7 @@ use std::{
 };
 
 use poem::{EndpointExt, IntoEndpoint};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::net::TcpSocket;
 
@@ -40,7 +41,7 @@ use crate::runtime::shutdown::Shutdown;
 const ACCEPT_BACKLOG: u32 = 4_096;
 
 /// Settings of the HTTP listener.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenerSettings {
     /// Address and port to listen on; port 0 takes a free one. Default 127.0.0.1:8080.

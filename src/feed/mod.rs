@@ -21,6 +21,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 mod catch_up;
@@ -35,7 +36,7 @@ pub mod subscriber;
 mod tests;
 
 /// Settings of the feed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeedSettings {
     /// In a steady stream a subscriber is written to at most this often, in milliseconds

@@ -1,0 +1,113 @@
+//! All settings: where they come from, what they are, and whether they make sense together.
+//!
+//! A TOML file, then `CONDORITO_*` variables, then flags; the later wins ([`sources`]). Each
+//! component defines its own settings beside its code, and this file puts them together. Types,
+//! defaults and doc comments are read from the code by way of a JSON schema ([`known`]): that is
+//! how a variable's text becomes a number, how an unknown key finds its nearest relative, and
+//! where the table in `docs/settings.md` comes from ([`reference`]), so none of them can drift.
+//!
+//! **Invariant:** a key that nobody reads is an error, in the file and in the environment: a
+//! misspelt bound would otherwise be a missing one.
+
+pub mod known;
+pub mod reference;
+pub mod sources;
+mod validate;
+
+use std::{fmt, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{
+    api::settings::ApiSettings,
+    auth::{AuthSettings, cors::CorsSettings, rate_limit::RateLimitSettings},
+    delivery::listener::ListenerSettings,
+    feed::FeedSettings,
+    projection::settings::ProjectionSettings,
+};
+
+/// All settings of a process.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where the event log is kept: `sqlite:PATH`. Default: `sqlite:` and `log.db` in `data_dir`.
+    pub log: String,
+    /// Folder for what the server keeps; made when missing. Default: `data`.
+    pub data_dir: PathBuf,
+    pub listener: ListenerSettings,
+    pub api: ApiSettings,
+    pub auth: AuthSettings,
+    pub rate_limits: RateLimitSettings,
+    pub cors: CorsSettings,
+    pub feed: FeedSettings,
+    pub projection: ProjectionSettings,
+    pub logging: LoggingSettings,
+    /// The tenants and what of the providers belongs to each: one `[[tenants]]` table per tenant.
+    pub tenants: Vec<TenantSettings>,
+}
+
+/// How the server writes its own log.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoggingSettings {
+    /// What to write: a level, or levels by module like `info,condorito::feed=debug`. The
+    /// variable `RUST_LOG` wins over it.
+    pub filter: String,
+    /// `text`, `json` (one object a line), or `auto`: text on a terminal, else JSON.
+    pub format: LogFormat,
+}
+
+impl Default for LoggingSettings {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Auto }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// One tenant: a company that shares the installation.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantSettings {
+    /// Its number, as in the tokens' `client_id` claim.
+    pub client_id: u32,
+    /// Time zone of its days in the statistics, an IANA name. Absent: `api.time_zone`.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+}
+
+/// One thing that is wrong with the settings: where, what, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// A file with its line, a variable, a flag, or a key.
+    pub place: String,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// Why the settings can't be used; all of it, so that it is mended in one go.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration can't be used:{}", lines(.problems))]
+pub struct ConfigError {
+    pub problems: Vec<Problem>,
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("\n  - {problem}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

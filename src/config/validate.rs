@@ -1,0 +1,90 @@
+//! Whether settings make sense, each by itself and together.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::{
+    Problem, Settings,
+    known::{self, Kind},
+    sources::Loaded,
+};
+
+/// Numbers for which zero means something; their doc comments say what. Anywhere else zero would
+/// be a server that can do nothing.
+const MAY_BE_ZERO: [&str; 3] = ["auth.leeway_s", "feed.batch_window_ms", "tenants[].client_id"];
+
+/// Everything that is wrong.
+pub fn validate(loaded: &Loaded) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    zeroes(loaded, &mut problems);
+    let settings = &loaded.settings;
+    let mut add = |place: &str, message: String| {
+        let place = match loaded.values.get(place) {
+            Some((_, origin)) => format!("{origin}: {place}"),
+            None => place.to_owned(),
+        };
+        problems.push(Problem { place, message });
+    };
+    if let Err(error) = settings.auth.validate() {
+        add("auth", error.to_string());
+    }
+    if let Err(error) = settings.cors.validate() {
+        add("cors", error.to_string());
+    }
+    if !settings.log.starts_with("sqlite:") {
+        let message =
+            format!("{:?} is no log that this build knows: use sqlite:PATH", settings.log);
+        add("log", message);
+    }
+    if let Err(error) = settings.logging.filter.parse::<tracing_subscriber::EnvFilter>() {
+        add("logging.filter", format!("it can't be read: {error}; write a level, like info"));
+    }
+    time_zone("api.time_zone", &settings.api.time_zone, &mut add);
+    tenants(settings, &mut add);
+    problems
+}
+
+fn zeroes(loaded: &Loaded, problems: &mut Vec<Problem>) {
+    for (key, (value, origin)) in &loaded.values {
+        let Some(known) = known::find(key) else { continue };
+        let is_zero = matches!(value, toml::Value::Integer(0));
+        if known.kind == Kind::Integer && is_zero && !MAY_BE_ZERO.contains(&known.path.as_str()) {
+            let usual = match &known.default {
+                Some(Value::Number(number)) => format!(" (the default is {number})"),
+                _ => String::new(),
+            };
+            problems.push(Problem {
+                place: origin.to_string(),
+                message: format!("{key} must not be zero: give a number above{usual}"),
+            });
+        }
+    }
+}
+
+fn tenants(settings: &Settings, add: &mut impl FnMut(&str, String)) {
+    let mut seen = HashSet::new();
+    for (index, tenant) in settings.tenants.iter().enumerate() {
+        if !seen.insert(tenant.client_id) {
+            let message = format!(
+                "tenant {} stands there twice (again as number {}): keep one table per tenant",
+                tenant.client_id,
+                index + 1
+            );
+            add("tenants", message);
+        }
+        if let Some(zone) = &tenant.time_zone {
+            time_zone("tenants", zone, add);
+        }
+    }
+}
+
+fn time_zone(place: &str, name: &str, add: &mut impl FnMut(&str, String)) {
+    if jiff::tz::TimeZone::get(name).is_err() {
+        let message = format!(
+            "{name:?} is no time zone that this machine knows: use an IANA name like \
+             America/Santiago or UTC (or install the tzdata package)"
+        );
+        add(place, message);
+    }
+}
