@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::{
     Inbound,
-    routes::{Routes, TenantRoutes, TenantRouting},
+    routes::{Routes, TenantRoutes, TenantRouting, WahaSession},
+    waha::{self, Waha, WahaSettings},
     whatsapp_cloud::{self, WhatsAppCloud, WhatsAppCloudSettings},
 };
 use crate::{
@@ -24,8 +25,8 @@ use crate::{
 };
 
 /// Stands in for the time of receipt, and is seen where a part tells no time of its own.
-const NOW: Timestamp = Timestamp(1_795_515_330_123);
-const SECRET: &str = "fixture-secret";
+pub(super) const NOW: Timestamp = Timestamp(1_795_515_330_123);
+pub(super) const SECRET: &str = "fixture-secret";
 
 #[test]
 fn whatsapp_cloud_fixtures_mean_what_is_expected() {
@@ -33,6 +34,29 @@ fn whatsapp_cloud_fixtures_mean_what_is_expected() {
     judge("whatsapp_cloud", 30, |body| {
         receiver.receive(Some(&whatsapp_cloud::sign(SECRET, body)), body, NOW).unwrap()
     });
+}
+
+#[test]
+fn waha_fixtures_mean_what_is_expected() {
+    let receiver = waha();
+    judge("waha", 50, |body| receiver.receive(Some(&waha::sign(SECRET, body)), body, NOW).unwrap());
+}
+
+#[test]
+fn one_message_of_waha_has_one_key_however_it_is_told() {
+    let receiver = waha();
+    let key = |name: &str| {
+        let path = format!("{}/tests/fixtures/waha/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let body = std::fs::read(path).unwrap();
+        let inbound = receiver.receive(Some(&waha::sign(SECRET, &body)), &body, NOW).unwrap();
+        match inbound.items.into_iter().next() {
+            Some((_, Intake::Message { message, .. })) => message.dedupe_key,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(key("message"), key("message_any"));
+    assert_eq!(key("message"), key("message_lid"));
+    assert_ne!(key("message"), key("message_lid_only"));
 }
 
 #[test]
@@ -64,6 +88,16 @@ pub(super) fn cloud() -> WhatsAppCloud {
         ..WhatsAppCloudSettings::default()
     };
     WhatsAppCloud::new(&settings, Arc::new(routes.unwrap())).unwrap()
+}
+
+pub(super) fn waha() -> Waha {
+    let session =
+        WahaSession { name: "shop".to_owned(), hmac_key: Some(Secret::new(SECRET.to_owned())) };
+    let routes = Routes::new(&[TenantRouting {
+        client: ClientId(1),
+        routes: TenantRoutes { waha_sessions: vec![session], ..TenantRoutes::default() },
+    }]);
+    Waha::new(&WahaSettings::default(), &Arc::new(routes.unwrap())).unwrap()
 }
 
 fn fixtures(provider: &str) -> Vec<PathBuf> {

@@ -17,6 +17,7 @@
 //! fixtures in `tests/fixtures/<provider>/`, which `fixtures_test` finds by itself.
 
 pub mod routes;
+pub mod waha;
 pub mod whatsapp_cloud;
 
 mod identity;
