@@ -22,8 +22,13 @@ use serde::Deserialize;
 use crate::{
     api::settings::ApiSettings,
     auth::{AuthSettings, cors::CorsSettings, rate_limit::RateLimitSettings},
-    delivery::listener::ListenerSettings,
+    delivery::{listener::ListenerSettings, settings::DeliverySettings},
+    domain::ids::ClientId,
     feed::FeedSettings,
+    gateway::{
+        routes::{TenantRoutes, TenantRouting},
+        whatsapp_cloud::WhatsAppCloudSettings,
+    },
     projection::settings::ProjectionSettings,
 };
 
@@ -40,11 +45,24 @@ pub struct Settings {
     pub auth: AuthSettings,
     pub rate_limits: RateLimitSettings,
     pub cors: CorsSettings,
+    pub delivery: DeliverySettings,
     pub feed: FeedSettings,
+    pub whatsapp_cloud: WhatsAppCloudSettings,
     pub projection: ProjectionSettings,
     pub logging: LoggingSettings,
     /// The tenants and what of the providers belongs to each: one `[[tenants]]` table per tenant.
     pub tenants: Vec<TenantSettings>,
+}
+
+impl Settings {
+    /// What of the providers belongs to which tenant, as the gateways take it.
+    pub fn tenant_routing(&self) -> Vec<TenantRouting> {
+        let routing = |tenant: &TenantSettings| TenantRouting {
+            client: ClientId(tenant.client_id),
+            routes: tenant.routes.clone(),
+        };
+        self.tenants.iter().map(routing).collect()
+    }
 }
 
 /// How the server writes its own log.
@@ -74,14 +92,18 @@ pub enum LogFormat {
 }
 
 /// One tenant: a company that shares the installation.
+///
+/// Unknown keys are found by [`sources`]: serde can't deny them beside a flattened struct.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct TenantSettings {
     /// Its number, as in the tokens' `client_id` claim.
     pub client_id: u32,
     /// Time zone of its days in the statistics, an IANA name. Absent: `api.time_zone`.
     #[serde(default)]
     pub time_zone: Option<String>,
+    /// What of the providers belongs to it.
+    #[serde(flatten)]
+    pub routes: TenantRoutes,
 }
 
 /// One thing that is wrong with the settings: where, what, and what to do.

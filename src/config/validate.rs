@@ -1,6 +1,6 @@
 //! Whether settings make sense, each by itself and together.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ use super::{
     known::{self, Kind},
     sources::Loaded,
 };
+use crate::gateway::{routes::Routes, whatsapp_cloud::WhatsAppCloud};
 
 /// Numbers for which zero means something; their doc comments say what. Anywhere else zero would
 /// be a server that can do nothing.
@@ -42,6 +43,7 @@ pub fn validate(loaded: &Loaded) -> Vec<Problem> {
     }
     time_zone("api.time_zone", &settings.api.time_zone, &mut add);
     tenants(settings, &mut add);
+    gateways(settings, &mut add);
     problems
 }
 
@@ -76,6 +78,15 @@ fn tenants(settings: &Settings, add: &mut impl FnMut(&str, String)) {
         if let Some(zone) = &tenant.time_zone {
             time_zone("tenants", zone, add);
         }
+    }
+}
+
+fn gateways(settings: &Settings, add: &mut impl FnMut(&str, String)) {
+    let checked = Routes::new(&settings.tenant_routing()).and_then(|routes| {
+        WhatsAppCloud::new(&settings.whatsapp_cloud, Arc::new(routes)).map(|_usable| ())
+    });
+    if let Err(error) = checked {
+        add("tenants", error.to_string());
     }
 }
 

@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{domain::ids::ClientId, runtime::secret::Secret};
@@ -18,7 +19,7 @@ use crate::{domain::ids::ClientId, runtime::secret::Secret};
 pub const MAX_SECRETS: usize = 64;
 
 /// What of the providers belongs to one tenant.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantRoutes {
     /// Ids (not the numbers themselves) of the tenant's phone numbers in the WhatsApp Cloud API.
@@ -34,7 +35,7 @@ pub struct TenantRoutes {
 }
 
 /// A session of a WAHA server.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WahaSession {
     /// The session's name at WAHA. Two tenants may have one of the same name (WAHA Core knows

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use subtle::ConstantTimeEq;
@@ -27,7 +28,7 @@ const OBJECT: &str = "whatsapp_business_account";
 const MAX_CHALLENGE_BYTES: usize = 256;
 
 /// How the installation receives from Meta.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WhatsAppCloudSettings {
     /// The verify token that was typed into Meta's App Dashboard. Absent (the default): the
