@@ -34,7 +34,7 @@ impl Timestamp {
     /// The hour that holds this moment, for the statistics' hour buckets.
     pub fn floor_to_hour(self) -> Self {
         const HOUR_MS: i64 = 3_600_000;
-        Self(self.0.div_euclid(HOUR_MS) * HOUR_MS)
+        Self(self.0.div_euclid(HOUR_MS).saturating_mul(HOUR_MS))
     }
 
     /// As a `jiff` timestamp, clamped to what that can hold.
@@ -82,5 +82,6 @@ mod tests {
     fn floors_to_the_hour_before_the_epoch_too() {
         assert_eq!(Timestamp(-1).floor_to_hour(), Timestamp(-3_600_000));
         assert_eq!(Timestamp(3_600_001).floor_to_hour(), Timestamp(3_600_000));
+        assert_eq!(Timestamp(i64::MIN).floor_to_hour(), Timestamp(i64::MIN));
     }
 }

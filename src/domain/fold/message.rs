@@ -61,7 +61,7 @@ impl<S: State> Folding<'_, S> {
         }
         let (before, conversation) = self.resolve_or_open(incoming.conversation_id);
         let timestamp = self.plausible(incoming.sent_at);
-        let mut message = Message {
+        let message = Message {
             id: incoming.message_id,
             client_id: client,
             conversation_id: conversation.id,
@@ -87,7 +87,6 @@ impl<S: State> Folding<'_, S> {
             created_at: self.event.time,
             status_at: timestamp,
         };
-        self.join_waiting(&mut message, &incoming.dedupe_key);
         self.add_message(before, conversation, message);
     }
 
@@ -133,18 +132,23 @@ impl<S: State> Folding<'_, S> {
         self.state.put_message(message);
     }
 
-    /// Applies to a new message what is here before it.
-    fn join_waiting(&mut self, message: &mut Message, key: &str) {
+    /// A new message with what is here before it. What waited is news of today, also when the
+    /// message itself is imported.
+    fn with_waiting(&mut self, mut message: Message) -> Message {
         let client = self.client();
-        let Some(waiting) = self.state.waiting(client, key) else { return };
-        self.state.put_waiting(client, key, None);
+        let Some(key) = message.dedupe_key.clone() else { return message };
+        let Some(waiting) = self.state.waiting(client, &key) else { return message };
+        self.state.put_waiting(client, &key, None);
+        let arrived = message.clone();
         if let Some(status) = waiting.status {
-            super::status::advance(message, status.status, status.at, status.error.as_ref());
+            super::status::advance(&mut message, status.status, status.at, status.error.as_ref());
         }
         if let Some(waiting) = waiting.amendment {
-            amendment::amend(message, waiting.revoked, waiting.text.as_deref(), waiting.at);
+            amendment::amend(&mut message, waiting.revoked, waiting.text.as_deref(), waiting.at);
             self.tie_notice(waiting.notice, Some(message.id));
         }
+        self.count_message(Some(&arrived), &message);
+        message
     }
 
     fn add_message(
@@ -153,8 +157,9 @@ impl<S: State> Folding<'_, S> {
         mut conversation: Conversation,
         message: Message,
     ) {
-        self.update_conversation(&mut conversation, &message);
         self.count_message(None, &message);
+        let message = self.with_waiting(message);
+        self.update_conversation(&mut conversation, &message);
         let imported = message.imported;
         let message = Arc::new(message);
         self.state.put_message(Arc::clone(&message));
@@ -201,12 +206,11 @@ impl<S: State> Folding<'_, S> {
                     && message.bulk_id.is_none()
                     && matches!(message.sender, Sender::Agent | Sender::Bot);
                 if answers && let Some(since) = conversation.awaiting_response_since.take() {
-                    let stats = &mut self.state.tenant(self.event.client_id).stats;
+                    let stats = self.stats();
                     stats.first_responses += 1;
                     stats.first_response_sum_ms = stats
                         .first_response_sum_ms
                         .saturating_add(message.timestamp.since(since).max(0));
-                    self.stats_changed = true;
                 }
             }
         }

@@ -31,7 +31,7 @@ use super::{
     message::{Message, MessageStatus},
     public::PublicEvent,
     state::State,
-    stats::{ConversationCounts, Counts, Share},
+    stats::{ConversationCounts, Counts, Share, Stats},
     time::Timestamp,
 };
 
@@ -56,7 +56,7 @@ const AHEAD_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 /// **Invariant:** idempotent over meaning. A message whose key is known, a status that is no
 /// advance, a repeated notice change nothing and publish nothing.
 pub fn fold(state: &mut impl State, event: &Event) -> Vec<PublicEvent> {
-    let mut folding = Folding { state, event, public: Vec::new(), stats_changed: false };
+    let mut folding = Folding { state, event, public: Vec::new(), stats_before: None };
     folding.apply();
     folding.finish()
 }
@@ -66,7 +66,8 @@ struct Folding<'a, S> {
     state: &'a mut S,
     event: &'a Event,
     public: Vec<PublicEvent>,
-    stats_changed: bool,
+    /// The statistics as they were, once they were touched.
+    stats_before: Option<Stats>,
 }
 
 impl<S: State> Folding<'_, S> {
@@ -122,12 +123,21 @@ impl<S: State> Folding<'_, S> {
 
     /// The statistics' event comes last, and once however much of them changed.
     fn finish(mut self) -> Vec<PublicEvent> {
-        if self.stats_changed {
+        if let Some(before) = self.stats_before {
             let stats = &mut self.state.tenant(self.event.client_id).stats;
-            stats.updated_at = stats.updated_at.max(self.event.time);
-            self.public.push(PublicEvent::StatsUpdated);
+            if *stats != before {
+                stats.updated_at = stats.updated_at.max(self.event.time);
+                self.public.push(PublicEvent::StatsUpdated);
+            }
         }
         self.public
+    }
+
+    /// The statistics, to be changed.
+    fn stats(&mut self) -> &mut Stats {
+        let stats = &mut self.state.tenant(self.event.client_id).stats;
+        self.stats_before.get_or_insert_with(|| stats.clone());
+        stats
     }
 
     fn client(&self) -> ClientId {
@@ -169,10 +179,9 @@ impl<S: State> Folding<'_, S> {
         let was = before.map(ConversationCounts::of).unwrap_or_default();
         let is = ConversationCounts::of(&after);
         if was != is {
-            let counts = &mut self.state.tenant(self.event.client_id).stats.conversations;
+            let counts = &mut self.stats().conversations;
             counts.subtract(&was);
             counts.add(&is);
-            self.stats_changed = true;
         }
         let after = Arc::new(after);
         self.state.put_conversation(Arc::clone(&after));
@@ -198,14 +207,13 @@ impl<S: State> Folding<'_, S> {
             return;
         }
         let import = before.is_none() && after.imported;
-        let stats = &mut self.state.tenant(self.event.client_id).stats;
+        let stats = self.stats();
         stats.total_messages += change.messages;
         stats.queued += change.queued;
         stats.totals.add(change.counts);
         if !import {
             stats.today.add(change.counts);
         }
-        self.stats_changed = true;
         if change.counts != Counts::ZERO {
             let moment = if import { after.timestamp } else { self.event.time };
             self.state.add_to_hour(self.event.client_id, moment.floor_to_hour(), change.counts);

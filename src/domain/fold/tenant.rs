@@ -71,8 +71,7 @@ impl<S: State> Folding<'_, S> {
         }
         tenant.day = Some((date.to_string(), time_zone.to_owned()));
         if known_date != Some(date) {
-            tenant.stats.today = Counts::ZERO;
-            self.stats_changed = true;
+            self.stats().today = Counts::ZERO;
         }
         self.state.forget_waiting(client, self.event.time.plus_ms(-WAITING_MAX_MS));
         self.state.forget_answers(client, self.event.time.plus_ms(-ANSWER_KEPT_MS));

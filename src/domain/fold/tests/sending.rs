@@ -1,0 +1,144 @@
+//! Messages that we send: queued, claimed, accepted, and then told of by the provider.
+
+use super::{events::*, *};
+use crate::domain::{
+    event::StatusChange,
+    message::{Direction, MessageStatus, Sender},
+};
+
+fn refused(number: u128, seconds: i64) -> EventData {
+    EventData::MessageFailed(StatusChange {
+        message_id: Some(message_id(number)),
+        dedupe_key: None,
+        wa_message_id: None,
+        error: Some(error(131_047)),
+        ..told(number, seconds)
+    })
+}
+
+/// A status with our own id in it (`biz_opaque_callback_data`) and the provider's.
+fn with_our_id(number: u128, seconds: i64) -> StatusChange {
+    StatusChange { message_id: Some(message_id(number)), ..told(number, seconds) }
+}
+
+#[test]
+fn a_message_is_queued_claimed_sent_and_delivered() {
+    let mut world = World::given([received(1, 0)]);
+    assert_eq!(world.hears(queued(7, Sender::Agent)), ["new_message 7 in 1", "stats"]);
+    let message = world.message(7);
+    assert_eq!(message.direction, Direction::Outbound);
+    assert_eq!(message.timestamp, world.now);
+    assert_eq!(message.dedupe_key, None);
+    assert_eq!(world.conversation(1).last_message.as_ref().map(|last| last.id), Some(message.id));
+    assert_eq!(world.tenant().stats.queued, 1);
+    assert_eq!(world.totals(), [1, 0, 0, 0, 0]);
+    world.unmoved_by(queued(7, Sender::Agent));
+
+    assert_eq!(world.when(send_started(7)), []);
+    assert!(world.message(7).send_started);
+    world.unmoved_by(send_started(7));
+
+    assert_eq!(world.hears(accepted(7, 5)), ["status 7 Sent", "conversation 1", "stats"]);
+    let message = world.message(7);
+    assert!(!message.send_started);
+    assert_eq!(message.wa_message_id.as_deref(), Some("wamid.7"));
+    assert_eq!(message.dedupe_key.as_deref(), Some("wamid.7"));
+    assert_eq!(world.tenant().stats.queued, 0);
+    assert_eq!(world.totals(), [1, 1, 0, 0, 0]);
+    world.unmoved_by(accepted(7, 5));
+    world.unmoved_by(sent(7, 5));
+    world.unmoved_by(send_started(7));
+
+    assert_eq!(world.hears(read(7, 9)), ["status 7 Read", "conversation 1", "stats"]);
+    assert_eq!(world.totals(), [1, 1, 1, 1, 0]);
+}
+
+#[test]
+fn a_webhook_may_be_faster_than_the_answer_to_our_request() {
+    let mut world = World::given([queued(7, Sender::Agent), send_started(7)]);
+    assert_eq!(world.when(delivered(7, 2)), [], "nobody knows yet whose it is");
+    let heard = world.hears(accepted(7, 1));
+    assert_eq!(heard, ["status 7 Delivered", "conversation 1", "stats"]);
+    assert_eq!(world.message(7).status_at, NOON.plus_ms(2000));
+    assert!(world.state.waiting.is_empty());
+    assert_eq!(world.totals(), [0, 1, 1, 0, 0]);
+    assert_eq!(world.tenant().stats.queued, 0);
+}
+
+#[test]
+fn our_id_in_a_webhook_settles_the_doubt() {
+    let mut world = World::given([queued(7, Sender::Agent), send_started(7)]);
+    let heard = world.hears(EventData::MessageDelivered(with_our_id(7, 2)));
+    assert_eq!(heard, ["status 7 Delivered", "conversation 1", "stats"]);
+    assert!(!world.message(7).send_started);
+    assert_eq!(world.message(7).dedupe_key.as_deref(), Some("wamid.7"));
+    world.unmoved_by(accepted(7, 1));
+    assert_eq!(world.hears(read(7, 3))[0], "status 7 Read", "by the provider's id from now on");
+}
+
+#[test]
+fn our_id_before_the_message_itself_is_of_no_use_and_the_providers_is() {
+    let mut world = World::given([EventData::MessageRead(with_our_id(7, 2))]);
+    world.when(queued(7, Sender::Agent));
+    assert_eq!(world.hears(accepted(7, 1))[0], "status 7 Read");
+}
+
+#[test]
+fn a_message_that_is_refused_at_once_was_not_sent() {
+    let mut world = World::given([queued(7, Sender::Agent), send_started(7)]);
+    assert_eq!(world.hears(refused(7, 1)), ["status 7 Failed 131047", "conversation 1", "stats"]);
+    assert_eq!(world.totals(), [0, 0, 0, 0, 1]);
+    assert_eq!(world.tenant().stats.queued, 0);
+    world.unmoved_by(refused(7, 1));
+    world.unmoved_by(send_started(7));
+}
+
+#[test]
+fn a_message_that_fails_after_it_was_accepted_counts_as_sent_and_failed_in_any_order() {
+    let in_order = [accepted(7, 1), failed(7, 2)];
+    let late = [EventData::MessageFailed(with_our_id(7, 2)), accepted(7, 1)];
+    let waiting = [failed(7, 2), accepted(7, 1)];
+    let refused_and_told = [refused(7, 1), EventData::MessageFailed(with_our_id(7, 2))];
+    for statuses in [in_order, late, waiting, refused_and_told] {
+        let mut world = World::given([queued(7, Sender::Agent)].into_iter().chain(statuses));
+        assert_eq!(world.message(7).status, MessageStatus::Failed);
+        assert_eq!(world.totals(), [0, 1, 0, 0, 1]);
+        assert_eq!(world.tenant().stats.queued, 0);
+    }
+}
+
+#[test]
+fn an_echo_of_our_own_message_is_known_by_its_key() {
+    let mut world = World::given([queued(7, Sender::Agent), accepted(7, 1)]);
+    world.unmoved_by(but(echoed(7, 1), |message| message.message_id = message_id(70)));
+}
+
+#[test]
+fn an_echo_before_the_answer_to_our_request_hands_its_key_over() {
+    let echo = but(echoed(7, 1), |message| message.message_id = message_id(70));
+    let mut world = World::given([queued(7, Sender::Agent), echo.clone(), delivered(7, 2)]);
+    assert_eq!(world.message(70).status, MessageStatus::Delivered);
+    assert_eq!(world.hears(accepted(7, 1))[0], "status 7 Delivered", "with what the echo knew");
+    assert_eq!(world.message(7).dedupe_key.as_deref(), Some("wamid.7"));
+    assert_eq!(world.message(70).dedupe_key, None);
+    assert_eq!(world.hears(read(7, 3))[0], "status 7 Read");
+    assert_eq!(world.message(70).status, MessageStatus::Delivered);
+    world.unmoved_by(echo);
+}
+
+#[test]
+fn a_key_of_something_else_is_not_taken() {
+    let mut world = World::given([queued(7, Sender::Agent), received(8, 0)]);
+    let confused = StatusChange { message_id: Some(message_id(7)), ..told(8, 1) };
+    assert_eq!(world.hears(EventData::MessageSent(confused))[0], "status 7 Sent");
+    assert_eq!(world.message(7).dedupe_key, None);
+    assert_eq!(world.message(8).dedupe_key.as_deref(), Some("wamid.8"));
+}
+
+#[test]
+fn a_claim_of_nothing_is_none() {
+    let mut world = World::given([received(7, 0), echoed(8, 0)]);
+    for number in 7..=9 {
+        world.unmoved_by(send_started(number));
+    }
+}

@@ -1,0 +1,131 @@
+//! Bot, connection to WhatsApp, days, answers.
+
+use serde_json::json;
+
+use super::{events::*, *};
+use crate::domain::{
+    bot::BotMode, event::RequestAnswer, message::Sender, whatsapp::WhatsAppStatus,
+};
+
+fn bot(status: BotMode, reason: Option<&str>) -> EventData {
+    EventData::BotStatusChanged { status, reason: reason.map(str::to_owned) }
+}
+
+fn day(date: &str, time_zone: &str) -> EventData {
+    EventData::DayStarted { date: date.to_owned(), time_zone: time_zone.to_owned() }
+}
+
+fn answer(key: &str, status: u16) -> EventData {
+    EventData::RequestAnswered(RequestAnswer {
+        key: key.to_owned(),
+        fingerprint: "f".to_owned(),
+        status,
+        body: json!({}),
+        conversation_id: None,
+    })
+}
+
+#[test]
+fn the_bots_status_is_told_when_it_changes_and_with_who_changed_it() {
+    let mut world = World::new();
+    world.actor = "user:eva";
+    assert_eq!(world.hears(bot(BotMode::Active, None)), ["bot"]);
+    assert_eq!(world.tenant().bot.changed_by.as_deref(), Some("eva"));
+    assert_eq!(world.tenant().bot.changed_at, NOON);
+    world.after_ms(1000).actor = "system";
+    world.unmoved_by(bot(BotMode::Active, None));
+    assert_eq!(world.hears(bot(BotMode::Active, Some("as usual"))), ["bot"]);
+    assert_eq!(world.hears(bot(BotMode::Error, Some("no model"))), ["bot"]);
+    assert_eq!(world.tenant().bot.changed_by.as_deref(), Some("system"));
+}
+
+#[test]
+fn whatsapps_state_is_told_when_anything_of_it_changes() {
+    let state = |qr: Option<&str>| EventData::WhatsappStateChanged {
+        status: WhatsAppStatus::Qr,
+        phone_number: None,
+        name: Some("Shop".to_owned()),
+        qr: qr.map(str::to_owned),
+        quality: None,
+        reason: None,
+    };
+    let mut world = World::new();
+    assert_eq!(world.hears(state(Some("2@a"))), ["whatsapp"]);
+    world.after_ms(1000);
+    world.unmoved_by(state(Some("2@a")));
+    assert_eq!(world.tenant().whatsapp.changed_at, NOON);
+    assert_eq!(world.hears(state(Some("2@b"))), ["whatsapp"]);
+    assert_eq!(world.hears(state(None)), ["whatsapp"]);
+    assert_eq!(world.tenant().whatsapp.qr, None);
+}
+
+#[test]
+fn a_day_starts_once_however_many_say_so() {
+    let mut world = World::given([received(1, 0), echoed(2, 0)]);
+    assert_eq!(world.today(), [1, 1, 0, 0, 0]);
+    assert_eq!(world.hears(day("2026-11-25", "Europe/Madrid")), ["stats"]);
+    assert_eq!(world.today(), [0; 5]);
+    assert_eq!(world.totals(), [1, 1, 0, 0, 0]);
+    world.when(received(3, 5));
+    world.unmoved_by(day("2026-11-25", "Europe/Madrid"));
+    world.unmoved_by(day("2026-11-24", "Europe/Madrid"));
+    assert_eq!(world.today(), [1, 0, 0, 0, 0]);
+    world.after_ms(DAY_MS);
+    assert_eq!(world.hears(day("2026-11-26", "Europe/Madrid")), ["stats"]);
+    assert_eq!(world.today(), [0; 5]);
+    world.when(delivered(2, 9));
+    assert_eq!(world.today(), [0, 0, 1, 0, 0], "what happens today to yesterday's message");
+}
+
+#[test]
+fn another_time_zone_on_the_same_date_goes_on_with_the_day() {
+    let mut world = World::given([day("2026-11-25", "Europe/Madrid"), received(1, 0)]);
+    assert_eq!(world.when(day("2026-11-25", "America/Lima")), []);
+    assert_eq!(world.today(), [1, 0, 0, 0, 0]);
+    assert_eq!(world.hears(day("2026-11-24", "Pacific/Honolulu")), ["stats"]);
+    assert_eq!(world.today(), [0; 5]);
+    let day = world.tenant().day.clone();
+    assert_eq!(day, Some(("2026-11-24".to_owned(), "Pacific/Honolulu".to_owned())));
+}
+
+#[test]
+fn what_is_no_date_starts_no_day() {
+    let mut world = World::given([received(1, 0)]);
+    for date in ["", "tomorrow", "2026-13-01", "2026-02-30"] {
+        world.unmoved_by(day(date, "UTC"));
+    }
+}
+
+#[test]
+fn a_new_day_forgets_what_waited_for_30_days() {
+    let mut world = World::given([read(1, 0)]);
+    world.after_ms(29 * DAY_MS).when(read(2, 0));
+    world.when(day("2026-12-23", "UTC"));
+    assert_eq!(world.state.waiting.len(), 2);
+    world.after_ms(2 * DAY_MS).when(day("2026-12-25", "UTC"));
+    let waiting: Vec<_> = world.state.waiting.keys().map(|(_, key)| key.as_str()).collect();
+    assert_eq!(waiting, ["wamid.2"]);
+}
+
+#[test]
+fn the_first_answer_under_a_key_stays_until_a_day_is_over() {
+    let mut world = World::new();
+    assert_eq!(world.when(answer("k", 202)), []);
+    world.unmoved_by(answer("k", 202));
+    world.unmoved_by(answer("k", 422));
+    let kept = |world: &World| world.state.answers.get(&(TENANT, "k".to_owned())).cloned();
+    assert_eq!(kept(&world).map(|(answer, at)| (answer.status, at)), Some((202, NOON)));
+    world.after_ms(DAY_MS).when(day("2026-11-25", "UTC"));
+    assert!(kept(&world).is_some());
+    world.after_ms(DAY_MS).when(day("2026-11-26", "UTC"));
+    assert!(kept(&world).is_none());
+}
+
+#[test]
+fn what_is_queued_stays_queued_over_midnight() {
+    let mut world = World::given([queued(1, Sender::Agent)]);
+    world.when(day("2026-11-25", "UTC"));
+    assert_eq!(world.tenant().stats.queued, 1);
+    world.when(accepted(1, 9));
+    assert_eq!(world.today(), [0, 1, 0, 0, 0]);
+}
