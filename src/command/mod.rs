@@ -1,29 +1,64 @@
 //! Commands: load, decide, append, and try again when another was first.
 //!
+//! | part | what it does |
+//! | --- | --- |
+//! | [`intake`] | what gateways and bridges bring: up to [`INTAKE_ITEMS_MAX`] things in one append |
+//! | [`write`] | what people and programs ask for |
+//! | [`idempotency`] | a write under an `Idempotency-Key`, done once on all instances |
+//! | [`directory`] | which conversation a contact has: the one place where instances could race |
+//! | [`identity`] | contacts' keyed hashes |
+//! | [`view`] | what of the read model is read for deciding |
+//!
 //! **Invariant:** nothing else appends to the log. What a command answers is durable.
+//!
+//! **Invariant:** what is kept in memory here is a cache of the log with a bound. Losing it, or
+//! having an old one, costs time or an event that the fold finds to be nothing new; never a
+//! message, and never two conversations for one contact.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     domain::{
-        bot::BotMode,
-        conversation::Contact,
-        event::ConversationChange,
-        ids::{ClientId, ConversationId, Position},
-        intake::Intake,
-        whatsapp::WhatsAppStatus,
+        event::{Event, EventData},
+        ids::{ClientId, ConversationId, EventId, Position},
     },
-    event_log::EventLog,
-    projection::queries::Queries,
+    event_log::{AppendError, EventLog, LogError},
+    projection::queries::{Queries, QueryError},
     runtime::clock::Clock,
 };
+
+mod directory;
+pub mod idempotency;
+mod identity;
+mod intake;
+mod recent;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+pub mod view;
+pub mod write;
+
+use self::{
+    directory::Directory, idempotency::KeyTurns, identity::Hasher, recent::Recent, view::View,
+};
+pub use self::{
+    idempotency::{Answer, Answered, Request},
+    intake::INTAKE_ITEMS_MAX,
+    write::{Done, WhatsAppUpdate, Write},
+};
+
+/// How long a decision waits for the read model to come up to the log's head.
+const COME_UP_MAX: Duration = Duration::from_secs(5);
+/// How often it then looks whether anything is left to be projected at all.
+const COME_UP_LOOK: Duration = Duration::from_millis(250);
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(pub String);
 
 /// Why a command was not done. None of the texts names a person or a secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     #[error("there is no such conversation")]
     NotFound,
@@ -52,95 +87,117 @@ pub enum IntakeOutcome {
 
 /// The write side. One per process, shared.
 pub struct Commands {
-    #[expect(dead_code, reason = "bodies follow")]
-    log: Arc<dyn EventLog>,
-    #[expect(dead_code, reason = "bodies follow")]
-    queries: Queries,
-    #[expect(dead_code, reason = "bodies follow")]
-    clock: Arc<dyn Clock>,
+    core: Arc<Core>,
+    directory: Directory,
+    recent: Recent,
+    turns: KeyTurns,
 }
 
-#[expect(unused_variables, reason = "bodies follow")]
+/// What every part of the write side works with.
+struct Core {
+    log: Arc<dyn EventLog>,
+    view: Arc<dyn View>,
+    clock: Arc<dyn Clock>,
+    hasher: Hasher,
+}
+
 impl Commands {
     pub fn new(log: Arc<dyn EventLog>, queries: Queries, clock: Arc<dyn Clock>) -> Self {
-        Self { log, queries, clock }
+        Self::over(log, Arc::new(queries), clock)
     }
 
-    /// Stores what came in for a tenant, all of it in one append where possible, conversation
-    /// ids resolved and taken on the way. The answer has one outcome per item, in order; an
-    /// error means that nothing, or nothing certain, was stored.
-    pub async fn take_in(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        items: Vec<Intake>,
-    ) -> Result<Vec<IntakeOutcome>, CommandError> {
-        todo!()
+    /// Over any view of the log.
+    pub fn over(log: Arc<dyn EventLog>, view: Arc<dyn View>, clock: Arc<dyn Clock>) -> Self {
+        let hasher = Hasher::new(&log.identity().hash_key);
+        let core = Arc::new(Core { log, view, clock, hasher });
+        Self {
+            directory: Directory::new(Arc::clone(&core)),
+            core,
+            recent: Recent::new(),
+            turns: KeyTurns::default(),
+        }
+    }
+}
+
+impl Core {
+    fn event(&self, client: ClientId, actor: &str, data: EventData) -> Event {
+        Event {
+            id: EventId(self.clock.new_id()),
+            client_id: client,
+            time: self.clock.now(),
+            actor: actor.to_owned(),
+            causation: None,
+            data,
+        }
     }
 
-    /// Opens the conversation with a contact, or finds it. Answers its id, whether it is new,
-    /// and the position to read from.
-    pub async fn open_conversation(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        contact: Contact,
-    ) -> Result<(ConversationId, bool, Position), CommandError> {
-        todo!()
+    /// Waits until the view has all that is in the log now, and says whether it has. A decision
+    /// on an older state could take a change for one that was made already.
+    async fn come_up(&self) -> Result<bool, CommandError> {
+        let head = self.log.head().await?;
+        let mut projected = self.view.projected();
+        let started = tokio::time::Instant::now();
+        while started.elapsed() < COME_UP_MAX {
+            let wait = projected.wait_for(|projected| *projected >= head);
+            match tokio::time::timeout(COME_UP_LOOK, wait).await {
+                Ok(Ok(_)) => return Ok(true),
+                // The projector has ended: the process is stopping.
+                Ok(Err(_)) => return Ok(false),
+                Err(_) => {}
+            }
+            // The newest events may have been deleted: then nothing more is to come.
+            let seen = *projected.borrow();
+            if self.log.read(seen, 1).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
+}
 
-    pub async fn change_conversation(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        id: ConversationId,
-        change: ConversationChange,
-    ) -> Result<Position, CommandError> {
-        todo!()
+impl CommandError {
+    /// It is about what was asked, and not about the log: another command may succeed.
+    fn is_of_one(&self) -> bool {
+        matches!(self, Self::NotFound | Self::Invalid { .. } | Self::KeyReused)
     }
+}
 
-    /// Marks as read all that has arrived.
-    pub async fn mark_read(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        id: ConversationId,
-    ) -> Result<Position, CommandError> {
-        todo!()
+impl From<AppendError> for CommandError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            // Who appends with an expectation handles its conflict; one that is left over means
+            // that others were faster each time.
+            AppendError::Conflict { .. } | AppendError::Unavailable { .. } => Self::Unavailable,
+            AppendError::Unknown { .. } => Self::Unknown,
+            AppendError::Rejected { reason } => Self::Invalid { field: "body", reason },
+        }
     }
+}
 
-    pub async fn set_bot_status(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        status: BotMode,
-        reason: Option<String>,
-    ) -> Result<Position, CommandError> {
-        todo!()
+impl From<LogError> for CommandError {
+    fn from(error: LogError) -> Self {
+        tracing::warn!(%error, "a command could not read the event log");
+        Self::Unavailable
     }
+}
 
-    #[expect(clippy::too_many_arguments, reason = "the state's own fields")]
-    pub async fn set_whatsapp_state(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        status: WhatsAppStatus,
-        phone_number: Option<String>,
-        name: Option<String>,
-        qr: Option<String>,
-        quality: Option<String>,
-        reason: Option<String>,
-    ) -> Result<Position, CommandError> {
-        todo!()
+impl From<QueryError> for CommandError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Overloaded | QueryError::NotYet => {}
+            QueryError::Broken(_) => {
+                tracing::warn!(%error, "a command could not read the read model")
+            }
+        }
+        Self::Unavailable
     }
+}
 
-    /// Appends `day_started` for the tenant if its last one is of another date or zone.
-    pub async fn start_day(
-        &self,
-        client: ClientId,
-        date: String,
-        time_zone: String,
-    ) -> Result<(), CommandError> {
-        todo!()
-    }
+/// Follows a chain of merges that this process knows of. Chains are short; a longer one than this
+/// is followed by the fold.
+const MERGES_FOLLOWED_MAX: usize = 8;
+
+/// The stream in which all of a contact stands.
+fn conversation_stream(client: ClientId, id: ConversationId) -> crate::event_log::StreamName {
+    crate::event_log::StreamName::Conversation(client, id)
 }

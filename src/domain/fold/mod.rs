@@ -22,6 +22,8 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 
+pub use tenant::ANSWER_KEPT_MS;
+
 use std::sync::Arc;
 
 use super::{

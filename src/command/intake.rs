@@ -1,0 +1,445 @@
+//! What comes in: messages, statuses and changes that a gateway or a bridge brings.
+//!
+//! All of one call is one append: the contacts that are new, what is new of them, and one event
+//! for each thing. A thing that was stored lately is a duplicate and costs nothing.
+
+use std::{collections::HashSet, sync::Arc};
+
+use serde_json::json;
+
+use super::{
+    Actor, CommandError, Commands, Core, IntakeOutcome, conversation_stream,
+    directory::{PlaceError, Placed, Placing, Settled, Telling, Told},
+    recent::Key,
+};
+use crate::{
+    domain::{
+        conversation::Contact,
+        event::{EventData, IncomingMessage, MessageAmendment, StatusChange},
+        ids::{ClientId, ConversationId, MessageId},
+        intake::{Intake, IntakeAmendment, IntakeMessage, IntakeStatus},
+        message::{Direction, MessageStatus},
+        whatsapp::{WhatsApp, WhatsAppStatus},
+    },
+    event_log::{Append, Expected, StreamName},
+};
+
+/// The most things in one call.
+pub const INTAKE_ITEMS_MAX: usize = 1000;
+
+/// Where a status is kept that names nobody, of a message that is not here (yet): it waits there
+/// for the message, which settles whose it is. No contact ever has this id.
+const NOBODY: ConversationId = ConversationId(0);
+
+/// What is to be done with one thing that came in.
+enum Step {
+    /// Stored already.
+    Duplicate,
+    /// An event in the conversation of the contact with this index.
+    ForContact(usize),
+    /// What is told of the contact with this index is all there is.
+    Telling(usize),
+    /// An event in a conversation that is known without asking for the contact.
+    In(ConversationId),
+    /// An event of the tenant's.
+    Tenant(EventData),
+}
+
+/// The things of one call, and what is to be done with each.
+struct Work {
+    items: Vec<Intake>,
+    steps: Vec<Step>,
+    contacts: Vec<Told>,
+    /// Under what each is remembered, where it is.
+    keys: Vec<Option<Key>>,
+}
+
+impl Commands {
+    /// Stores what came in for a tenant, all of it in one append, conversation ids resolved and
+    /// taken on the way. The answer has one outcome per item, in order; an error means that
+    /// nothing, or nothing certain, was stored. At most [`INTAKE_ITEMS_MAX`] items.
+    pub async fn take_in(
+        &self,
+        client: ClientId,
+        actor: &Actor,
+        items: Vec<Intake>,
+    ) -> Result<Vec<IntakeOutcome>, CommandError> {
+        if items.len() > INTAKE_ITEMS_MAX {
+            let reason = format!("at most {INTAKE_ITEMS_MAX} items at once");
+            return Err(CommandError::Invalid { field: "items", reason });
+        }
+        let mut work = self.sort(client, actor, items).await?;
+        let contacts = std::mem::take(&mut work.contacts);
+        let work = Arc::new(work);
+        let finish = {
+            let (core, work) = (Arc::clone(&self.core), Arc::clone(&work));
+            let actor = actor.0.clone();
+            Box::new(move |placed: &[Placed]| work.appends(&core, client, &actor, placed))
+        };
+        let placing = Placing { client, actor: actor.0.clone(), contacts, finish };
+        let settled = match self.directory.place(placing).await {
+            Ok(settled) => settled,
+            // Nothing here expects a version.
+            Err(PlaceError::Conflict) => return Err(CommandError::Unavailable),
+            Err(PlaceError::Failed(error)) => return Err(error),
+        };
+        Ok(self.outcomes(client, &work, &settled))
+    }
+
+    /// Decides what is to be done with each thing.
+    async fn sort(
+        &self,
+        client: ClientId,
+        actor: &Actor,
+        items: Vec<Intake>,
+    ) -> Result<Work, CommandError> {
+        let mut work = Work {
+            steps: Vec::with_capacity(items.len()),
+            contacts: Vec::with_capacity(items.len()),
+            keys: Vec::with_capacity(items.len()),
+            items: Vec::new(),
+        };
+        let mut seen = HashSet::new();
+        let mut state = None;
+        for item in &items {
+            let key = self.key_of(client, item);
+            let known = key.is_some_and(|key| self.recent.get(&key).is_some() || !seen.insert(key));
+            let step = if known {
+                Step::Duplicate
+            } else {
+                self.step(client, actor, item, &mut work.contacts, &mut state).await?
+            };
+            work.steps.push(step);
+            work.keys.push(key);
+        }
+        work.items = items;
+        Ok(work)
+    }
+
+    async fn step(
+        &self,
+        client: ClientId,
+        actor: &Actor,
+        item: &Intake,
+        contacts: &mut Vec<Told>,
+        state: &mut Option<WhatsApp>,
+    ) -> Result<Step, CommandError> {
+        let mut told = |contact: &Contact, telling| self.told(client, contact, telling, contacts);
+        Ok(match item {
+            Intake::Message { contact, message } => {
+                let own_doing = message.direction == Direction::Inbound && !message.imported;
+                let telling = if own_doing { Telling::News } else { Telling::Filling };
+                let told = told(contact, telling).map(Step::ForContact);
+                told.unwrap_or_else(|| without_contact(actor, "message", &message.dedupe_key))
+            }
+            Intake::Status { contact, status } => {
+                match self.conversation_of(client, status.message_id, &status.dedupe_key).await? {
+                    Some(id) => Step::In(id),
+                    None => {
+                        told(contact, Telling::Filling).map_or(Step::In(NOBODY), Step::ForContact)
+                    }
+                }
+            }
+            Intake::Amendment { contact, amendment } => {
+                match told(contact, Telling::Filling).map(Step::ForContact) {
+                    Some(step) => step,
+                    None => self
+                        .conversation_of(client, None, &amendment.target)
+                        .await?
+                        .map(Step::In)
+                        .unwrap_or_else(|| without_contact(actor, "amendment", &amendment.target)),
+                }
+            }
+            Intake::ContactChange { contact, previous, .. } => {
+                self.told_change(client, contact, previous, contacts)
+            }
+            Intake::MarketingPreference { contact, .. }
+            | Intake::UnknownOfContact { contact, .. } => {
+                let told = told(contact, Telling::Filling).map(Step::ForContact);
+                told.unwrap_or_else(|| without_contact(actor, "contact_change", ""))
+            }
+            Intake::WhatsAppState { status, phone_number, name, qr, quality, reason } => {
+                let told = WhatsApp {
+                    status: *status,
+                    phone_number: phone_number.clone(),
+                    name: name.clone(),
+                    qr: qr.clone(),
+                    quality: quality.clone(),
+                    reason: reason.clone(),
+                    changed_at: self.core.clock.now(),
+                };
+                self.state_step(client, told, state).await?
+            }
+            Intake::Unknown { kind, raw } => Step::Tenant(EventData::UnknownChange {
+                provider: actor.0.clone(),
+                kind: kind.clone(),
+                raw: raw.clone(),
+            }),
+        })
+    }
+
+    /// Adds the contact to those that are to be placed, unless nothing tells who it is.
+    fn told(
+        &self,
+        client: ClientId,
+        contact: &Contact,
+        telling: Telling,
+        contacts: &mut Vec<Told>,
+    ) -> Option<usize> {
+        let identities = self.core.hasher.identities(client, contact);
+        if identities.is_empty() {
+            return None;
+        }
+        contacts.push(Told { contact: contact.clone(), identities, telling });
+        Some(contacts.len() - 1)
+    }
+
+    /// A change ties the contact's identities to those that it had.
+    fn told_change(
+        &self,
+        client: ClientId,
+        contact: &Contact,
+        previous: &Contact,
+        contacts: &mut Vec<Told>,
+    ) -> Step {
+        let mut identities = self.core.hasher.identities(client, contact);
+        identities.extend(self.core.hasher.identities(client, previous));
+        if identities.is_empty() {
+            return Step::Duplicate;
+        }
+        contacts.push(Told { contact: contact.clone(), identities, telling: Telling::OfKnown });
+        Step::Telling(contacts.len() - 1)
+    }
+
+    /// The conversation of a message that is known by one of its ids.
+    async fn conversation_of(
+        &self,
+        client: ClientId,
+        id: Option<MessageId>,
+        dedupe_key: &str,
+    ) -> Result<Option<ConversationId>, CommandError> {
+        if let Some(id) = self.recent.get(&self.message_key(client, dedupe_key)) {
+            return Ok(Some(id));
+        }
+        if let Some(id) = id
+            && let Some(id) = self.core.view.conversation_of_message(client, id).await?
+        {
+            return Ok(Some(id));
+        }
+        Ok(self.core.view.conversation_of_key(client, dedupe_key).await?)
+    }
+
+    /// The tenant's state as a gateway tells it, when that is another than the one before.
+    async fn state_step(
+        &self,
+        client: ClientId,
+        told: WhatsApp,
+        state: &mut Option<WhatsApp>,
+    ) -> Result<Step, CommandError> {
+        let known = match state.take() {
+            Some(known) => known,
+            None => {
+                // On an old state the event may be one too many, which the fold finds out.
+                self.core.come_up().await?;
+                self.core.view.whatsapp(client).await?
+            }
+        };
+        let next = known.told_by_gateway(told);
+        let step = if next.is_as(&known) {
+            Step::Duplicate
+        } else {
+            Step::Tenant(state_changed(next.clone()))
+        };
+        *state = Some(next);
+        Ok(step)
+    }
+
+    fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {
+        (client, self.core.hasher.recent_key(client, b"message", dedupe_key))
+    }
+
+    /// Under what a thing is known again; `None` for those that are not told from each other.
+    fn key_of(&self, client: ClientId, item: &Intake) -> Option<Key> {
+        let (kind, key): (&[u8], &str) = match item {
+            Intake::Message { message, .. } => (b"message", &message.dedupe_key),
+            Intake::Status { status, .. } => (status_kind(status.status), &status.dedupe_key),
+            Intake::Amendment { amendment, .. } => (b"amendment", &amendment.dedupe_key),
+            Intake::ContactChange { .. }
+            | Intake::MarketingPreference { .. }
+            | Intake::WhatsAppState { .. }
+            | Intake::UnknownOfContact { .. }
+            | Intake::Unknown { .. } => return None,
+        };
+        Some((client, self.core.hasher.recent_key(client, kind, key)))
+    }
+
+    /// Tells what became of each thing, and remembers what is durable now.
+    fn outcomes(&self, client: ClientId, work: &Work, settled: &Settled) -> Vec<IntakeOutcome> {
+        let mut finished = settled.finished.iter().map(|appended| appended.position);
+        let mut outcomes = Vec::with_capacity(work.steps.len());
+        for (step, key) in work.steps.iter().zip(&work.keys) {
+            let (position, id) = match step {
+                Step::Duplicate => (None, None),
+                Step::Telling(contact) => (settled.told_at[*contact], None),
+                Step::ForContact(contact) => (finished.next(), settled.placed[*contact].id),
+                Step::In(id) => (finished.next(), Some(*id)),
+                Step::Tenant(_) => (finished.next(), None),
+            };
+            if let (Some(key), Some(id), Some(_)) = (key, id, position) {
+                debug_assert_eq!(key.0, client);
+                self.recent.remember(*key, id);
+            }
+            outcomes.push(position.map_or(IntakeOutcome::Duplicate, IntakeOutcome::Stored));
+        }
+        outcomes
+    }
+}
+
+impl Work {
+    /// One entry for each thing that is an event, in the order in which they came.
+    fn appends(
+        &self,
+        core: &Core,
+        client: ClientId,
+        actor: &str,
+        placed: &[Placed],
+    ) -> Vec<Append> {
+        let mut entries = Vec::with_capacity(self.steps.len());
+        for (step, item) in self.steps.iter().zip(&self.items) {
+            let (stream, data) = match step {
+                Step::Duplicate | Step::Telling(_) => continue,
+                Step::Tenant(data) => (StreamName::Tenant(client), data.clone()),
+                Step::In(id) => {
+                    (conversation_stream(client, *id), event_of(core, actor, item, *id))
+                }
+                Step::ForContact(contact) => {
+                    // A contact that an event is for is always taken up.
+                    let id = placed[*contact].id.unwrap_or(NOBODY);
+                    (conversation_stream(client, id), event_of(core, actor, item, id))
+                }
+            };
+            let events = vec![core.event(client, actor, data)];
+            entries.push(Append { stream, expected: Expected::Any, events });
+        }
+        entries
+    }
+}
+
+/// The event that a thing of a conversation is.
+fn event_of(core: &Core, provider: &str, item: &Intake, id: ConversationId) -> EventData {
+    match item {
+        Intake::Message { message, .. } => {
+            message_event(message, id, MessageId(core.clock.new_id()))
+        }
+        Intake::Status { status, .. } => status_event(status, id),
+        Intake::Amendment { amendment, .. } => {
+            amendment_event(amendment, id, MessageId(core.clock.new_id()))
+        }
+        Intake::MarketingPreference { allowed, at, .. } => EventData::MarketingPreferenceChanged {
+            conversation_id: id,
+            allowed: *allowed,
+            at: *at,
+        },
+        Intake::UnknownOfContact { kind, raw, .. } => EventData::UnknownContactChange {
+            conversation_id: id,
+            provider: provider.to_owned(),
+            kind: kind.clone(),
+            raw: raw.clone(),
+        },
+        // These have steps of their own and never come here with a conversation.
+        Intake::ContactChange { .. } | Intake::WhatsAppState { .. } | Intake::Unknown { .. } => {
+            EventData::UnknownChange {
+                provider: provider.to_owned(),
+                kind: "unplaced".to_owned(),
+                raw: serde_json::Value::Null,
+            }
+        }
+    }
+}
+
+fn message_event(message: &IntakeMessage, id: ConversationId, message_id: MessageId) -> EventData {
+    let incoming = IncomingMessage {
+        conversation_id: id,
+        message_id,
+        wa_message_id: message.wa_message_id.clone(),
+        dedupe_key: message.dedupe_key.clone(),
+        kind: message.kind,
+        text: message.text.clone(),
+        media: message.media.clone(),
+        payload: message.payload.clone(),
+        reply_to: message.reply_to.clone(),
+        sent_at: message.sent_at,
+        imported: message.imported,
+        status: message.status,
+    };
+    match message.direction {
+        Direction::Inbound => EventData::MessageReceived(incoming),
+        Direction::Outbound => EventData::MessageEchoed(incoming),
+    }
+}
+
+fn status_event(status: &IntakeStatus, id: ConversationId) -> EventData {
+    let change = StatusChange {
+        conversation_id: id,
+        message_id: status.message_id,
+        dedupe_key: Some(status.dedupe_key.clone()),
+        wa_message_id: Some(status.wa_message_id.clone()),
+        at: status.at,
+        error: status.error.clone(),
+    };
+    match status.status {
+        MessageStatus::Delivered => EventData::MessageDelivered(change),
+        MessageStatus::Read => EventData::MessageRead(change),
+        MessageStatus::Failed => EventData::MessageFailed(change),
+        // No provider tells the first two of them; both would say that it was not delivered yet.
+        MessageStatus::Received | MessageStatus::Queued | MessageStatus::Sent => {
+            EventData::MessageSent(change)
+        }
+    }
+}
+
+fn amendment_event(
+    amendment: &IntakeAmendment,
+    id: ConversationId,
+    message_id: MessageId,
+) -> EventData {
+    let amended = MessageAmendment {
+        conversation_id: id,
+        message_id,
+        dedupe_key: amendment.dedupe_key.clone(),
+        target: amendment.target.clone(),
+        text: amendment.text.clone(),
+        outbound: amendment.direction == Direction::Outbound,
+        at: amendment.at,
+    };
+    match amendment.text {
+        Some(_) => EventData::MessageEdited(amended),
+        None => EventData::MessageRevoked(amended),
+    }
+}
+
+/// Something that nobody can be found for. Its content is left out: it could not be erased.
+fn without_contact(actor: &Actor, what: &str, key: &str) -> Step {
+    Step::Tenant(EventData::UnknownChange {
+        provider: actor.0.clone(),
+        kind: format!("{what}_without_contact"),
+        raw: json!({ "key": key }),
+    })
+}
+
+pub(super) fn state_changed(state: WhatsApp) -> EventData {
+    let WhatsApp { status, phone_number, name, qr, quality, reason, changed_at: _ } = state;
+    let qr = qr.filter(|_| status == WhatsAppStatus::Qr);
+    EventData::WhatsappStateChanged { status, phone_number, name, qr, quality, reason }
+}
+
+fn status_kind(status: MessageStatus) -> &'static [u8] {
+    match status {
+        MessageStatus::Received => b"received",
+        MessageStatus::Queued => b"queued",
+        MessageStatus::Sent => b"sent",
+        MessageStatus::Delivered => b"delivered",
+        MessageStatus::Read => b"read",
+        MessageStatus::Failed => b"failed",
+    }
+}

@@ -1,0 +1,188 @@
+//! For tests of commands: the log in memory, and a view that folds it as the projector does.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{view::View, *};
+use crate::{
+    domain::{
+        bot::Bot,
+        conversation::Conversation,
+        event::EventData,
+        fold::fold,
+        ids::{IdentityHash, MessageId},
+        state::{MemoryState, State},
+        time::Timestamp,
+        whatsapp::WhatsApp,
+    },
+    event_log::{Record, Tail, memory::MemoryLog},
+    runtime::clock::ManualClock,
+};
+
+pub const CLIENT: ClientId = ClientId(1);
+pub const NOW: Timestamp = Timestamp(1_795_515_330_000);
+
+/// A view that folds a log into memory, and can be made to stand still.
+pub struct FoldView {
+    state: Mutex<MemoryState>,
+    projected: watch::Sender<Position>,
+    held: watch::Sender<bool>,
+}
+
+impl FoldView {
+    pub fn follow(log: Arc<dyn EventLog>) -> Arc<Self> {
+        let view = Arc::new(Self {
+            state: Mutex::default(),
+            projected: watch::channel(Position::START).0,
+            held: watch::channel(false).0,
+        });
+        tokio::spawn({
+            let view = Arc::clone(&view);
+            async move {
+                let mut tail = log.tail(Position::START);
+                while let Some(Ok(tail)) = tail.next().await {
+                    view.held.subscribe().wait_for(|held| !held).await.expect("the view lives");
+                    let Tail::Records(records) = tail else { continue };
+                    for record in records.iter() {
+                        fold(&mut *view.state.lock(), &record.event);
+                    }
+                    let last = records.last().expect("at least one").position;
+                    view.projected.send_replace(last);
+                }
+            }
+        });
+        view
+    }
+
+    /// From now on what is appended stays out of the view, until it is let go.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    pub fn state(&self) -> parking_lot::MutexGuard<'_, MemoryState> {
+        self.state.lock()
+    }
+}
+
+fn alive(state: &mut MemoryState, client: ClientId, id: ConversationId) -> ConversationId {
+    let mut id = id;
+    while let Some(into) = state.conversation(client, id).and_then(|found| found.merged_into) {
+        id = into;
+    }
+    id
+}
+
+#[async_trait]
+impl View for FoldView {
+    fn projected(&self) -> watch::Receiver<Position> {
+        self.projected.subscribe()
+    }
+
+    async fn identities(
+        &self,
+        client: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError> {
+        let mut state = self.state.lock();
+        let mut of = |hash| {
+            let id = state.identities.get(&(client, hash)).copied()?;
+            Some(alive(&mut state, client, id))
+        };
+        Ok(hashes.into_iter().map(&mut of).collect())
+    }
+
+    async fn highest_conversation(
+        &self,
+        client: ClientId,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        let state = self.state.lock();
+        let own = state.conversations.keys().filter(|(owner, _)| *owner == client);
+        Ok(own.map(|(_, id)| *id).max())
+    }
+
+    async fn conversation(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Option<Conversation>, QueryError> {
+        let mut state = self.state.lock();
+        let id = alive(&mut state, client, id);
+        Ok(state.conversation(client, id).map(|found| Conversation::clone(&found)))
+    }
+
+    async fn conversation_of_message(
+        &self,
+        client: ClientId,
+        id: MessageId,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        Ok(self.state.lock().message(client, id).map(|message| message.conversation_id))
+    }
+
+    async fn conversation_of_key(
+        &self,
+        client: ClientId,
+        dedupe_key: &str,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        let message = self.state.lock().message_by_key(client, dedupe_key);
+        Ok(message.map(|message| message.conversation_id))
+    }
+
+    async fn bot(&self, client: ClientId) -> Result<Bot, QueryError> {
+        Ok(self.state.lock().tenant(client).bot.clone())
+    }
+
+    async fn whatsapp(&self, client: ClientId) -> Result<WhatsApp, QueryError> {
+        Ok(self.state.lock().tenant(client).whatsapp.clone())
+    }
+
+    async fn day(&self, client: ClientId) -> Result<Option<(String, String)>, QueryError> {
+        Ok(self.state.lock().tenant(client).day.clone())
+    }
+}
+
+/// A log, and any number of instances over it.
+pub struct World {
+    pub log: Arc<dyn EventLog>,
+    pub clock: Arc<ManualClock>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self { log: Arc::new(MemoryLog::default()), clock: Arc::new(ManualClock::at(NOW)) }
+    }
+
+    pub fn instance(&self) -> (Arc<Commands>, Arc<FoldView>) {
+        let view = FoldView::follow(Arc::clone(&self.log));
+        let commands = Commands::over(
+            Arc::clone(&self.log),
+            Arc::clone(&view) as Arc<dyn View>,
+            Arc::clone(&self.clock) as Arc<dyn Clock>,
+        );
+        (Arc::new(commands), view)
+    }
+
+    pub async fn records(&self) -> Vec<Record> {
+        self.log.read(Position::START, usize::MAX).await.expect("reads")
+    }
+
+    pub async fn events(&self) -> Vec<EventData> {
+        self.records().await.iter().map(|record| record.event.data.clone()).collect()
+    }
+
+    /// The state that the log folds to.
+    pub async fn folded(&self) -> MemoryState {
+        let mut state = MemoryState::default();
+        for record in self.records().await {
+            fold(&mut state, &record.event);
+        }
+        state
+    }
+}
+
+pub fn actor() -> Actor {
+    Actor("user:ann".to_owned())
+}

@@ -1,0 +1,84 @@
+//! The cost of a known contact's message must not depend on queries or locks.
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{
+    intake::{message, person, take},
+    *,
+};
+use crate::domain::{
+    bot::Bot,
+    conversation::Conversation,
+    ids::{IdentityHash, MessageId},
+    whatsapp::WhatsApp,
+};
+
+/// A view that fails whoever asks it.
+struct NoView(watch::Sender<Position>);
+
+fn never<T>() -> Result<T, QueryError> {
+    panic!("a known contact's message asks nothing of the read model")
+}
+
+#[async_trait]
+impl View for NoView {
+    fn projected(&self) -> watch::Receiver<Position> {
+        self.0.subscribe()
+    }
+    async fn identities(
+        &self,
+        _: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError> {
+        Ok(vec![None; hashes.len()])
+    }
+    async fn highest_conversation(
+        &self,
+        _: ClientId,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        never()
+    }
+    async fn conversation(
+        &self,
+        _: ClientId,
+        _: ConversationId,
+    ) -> Result<Option<Conversation>, QueryError> {
+        never()
+    }
+    async fn conversation_of_message(
+        &self,
+        _: ClientId,
+        _: MessageId,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        never()
+    }
+    async fn conversation_of_key(
+        &self,
+        _: ClientId,
+        _: &str,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        never()
+    }
+    async fn bot(&self, _: ClientId) -> Result<Bot, QueryError> {
+        never()
+    }
+    async fn whatsapp(&self, _: ClientId) -> Result<WhatsApp, QueryError> {
+        never()
+    }
+    async fn day(&self, _: ClientId) -> Result<Option<(String, String)>, QueryError> {
+        never()
+    }
+}
+
+#[tokio::test]
+async fn a_known_contact_is_answered_from_memory() {
+    let world = World::new();
+    let view = Arc::new(NoView(watch::channel(Position::START).0));
+    let clock = Arc::clone(&world.clock) as Arc<dyn Clock>;
+    let commands = Commands::over(Arc::clone(&world.log), view, clock);
+    for key in 0..100 {
+        take(&commands, vec![message(person(key % 10), &key.to_string())]).await;
+    }
+    assert_eq!(world.records().await.len(), 120);
+}

@@ -1,0 +1,123 @@
+//! What commands read: a narrow view of the read model, so that deciding can be tested over a
+//! folded log alone.
+//!
+//! The read model follows the log at a distance. A decision that must not be made on an old state
+//! first lets the view [come up](super::Commands) to the log's head.
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::{
+    domain::{
+        bot::Bot,
+        conversation::Conversation,
+        ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
+        whatsapp::WhatsApp,
+    },
+    projection::queries::{Queries, QueryError},
+};
+
+/// The read model, as far as commands look at it.
+#[async_trait]
+pub trait View: Send + Sync + 'static {
+    /// All events up to this position are in the view.
+    fn projected(&self) -> watch::Receiver<Position>;
+
+    /// Which conversation each identity belongs to (merges followed), in the order asked.
+    async fn identities(
+        &self,
+        client: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError>;
+
+    async fn highest_conversation(
+        &self,
+        client: ClientId,
+    ) -> Result<Option<ConversationId>, QueryError>;
+
+    /// The conversation (merges followed).
+    async fn conversation(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Option<Conversation>, QueryError>;
+
+    /// The conversation of the message with this id.
+    async fn conversation_of_message(
+        &self,
+        client: ClientId,
+        id: MessageId,
+    ) -> Result<Option<ConversationId>, QueryError>;
+
+    /// The conversation of the message with this `dedupe_key`.
+    async fn conversation_of_key(
+        &self,
+        client: ClientId,
+        dedupe_key: &str,
+    ) -> Result<Option<ConversationId>, QueryError>;
+
+    async fn bot(&self, client: ClientId) -> Result<Bot, QueryError>;
+
+    async fn whatsapp(&self, client: ClientId) -> Result<WhatsApp, QueryError>;
+
+    async fn day(&self, client: ClientId) -> Result<Option<(String, String)>, QueryError>;
+}
+
+#[async_trait]
+impl View for Queries {
+    fn projected(&self) -> watch::Receiver<Position> {
+        Queries::projected(self)
+    }
+
+    async fn identities(
+        &self,
+        client: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError> {
+        Queries::identities(self, client, hashes).await
+    }
+
+    async fn highest_conversation(
+        &self,
+        client: ClientId,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        Queries::highest_conversation(self, client).await
+    }
+
+    async fn conversation(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Option<Conversation>, QueryError> {
+        Queries::conversation(self, client, id).await
+    }
+
+    async fn conversation_of_message(
+        &self,
+        client: ClientId,
+        id: MessageId,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        Ok(Queries::message(self, client, id).await?.map(|message| message.conversation_id))
+    }
+
+    async fn conversation_of_key(
+        &self,
+        client: ClientId,
+        dedupe_key: &str,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        let message = Queries::message_by_key(self, client, dedupe_key).await?;
+        Ok(message.map(|message| message.conversation_id))
+    }
+
+    async fn bot(&self, client: ClientId) -> Result<Bot, QueryError> {
+        Queries::bot(self, client).await
+    }
+
+    async fn whatsapp(&self, client: ClientId) -> Result<WhatsApp, QueryError> {
+        Queries::whatsapp(self, client).await
+    }
+
+    async fn day(&self, client: ClientId) -> Result<Option<(String, String)>, QueryError> {
+        Queries::day(self, client).await
+    }
+}
