@@ -17,6 +17,7 @@
 //! fixtures in `tests/fixtures/<provider>/`, which `fixtures_test` finds by itself.
 
 pub mod routes;
+pub mod simulator;
 pub mod waha;
 pub mod whatsapp_cloud;
 
@@ -25,6 +26,8 @@ mod json;
 
 #[cfg(test)]
 mod fixtures_test;
+#[cfg(test)]
+mod properties_test;
 
 use crate::domain::{ids::ClientId, intake::Intake};
 

@@ -23,14 +23,16 @@ pub(super) struct Scope<'a> {
     pub(super) time: Timestamp,
 }
 
-/// What was made of an event.
-pub(super) enum Outcome {
-    Taken(Intake),
+/// Why nothing was made of an event.
+pub(super) enum NotTaken {
     /// Understood, and it has no place here.
     Ignored,
     /// Not understood.
     Unknown,
 }
+
+/// What was made of an event.
+pub(super) type Outcome = Result<Intake, NotTaken>;
 
 /// Puts what an event says into `inbound`.
 pub(super) fn translate(
@@ -46,21 +48,21 @@ pub(super) fn translate(
         time: envelope.timestamp.as_time(now),
     };
     let outcome = match (event, envelope.payload) {
-        ("session.status", _) => Outcome::Taken(session::state(envelope)),
-        ("presence.update" | "engine.event" | "message.ack.group", _) => Outcome::Ignored,
-        (event, _) if event.starts_with("group.") => Outcome::Ignored,
-        (_, None) => Outcome::Unknown,
+        ("session.status", _) => Ok(session::state(envelope)),
+        ("presence.update" | "engine.event" | "message.ack.group", _) => Err(NotTaken::Ignored),
+        (event, _) if event.starts_with("group.") => Err(NotTaken::Ignored),
+        (_, None) => Err(NotTaken::Unknown),
         ("message" | "message.any", Some(raw)) => message::message(&scope, raw),
         ("message.ack", Some(raw)) => message::acknowledgement(&scope, raw),
         ("message.reaction", Some(raw)) => message::reaction(&scope, raw),
         ("message.edited", Some(raw)) => message::edit(&scope, raw),
         ("message.revoked", Some(raw)) => message::revocation(&scope, raw),
-        _ => Outcome::Unknown,
+        _ => Err(NotTaken::Unknown),
     };
     match outcome {
-        Outcome::Taken(intake) => inbound.items.push((client, intake)),
-        Outcome::Ignored => inbound.ignored += 1,
-        Outcome::Unknown => match unknown(&scope, event, envelope.payload) {
+        Ok(intake) => inbound.items.push((client, intake)),
+        Err(NotTaken::Ignored) => inbound.ignored += 1,
+        Err(NotTaken::Unknown) => match unknown(&scope, event, envelope.payload) {
             Some(intake) => inbound.items.push((client, intake)),
             None => inbound.ignored += 1,
         },

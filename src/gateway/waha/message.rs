@@ -9,7 +9,7 @@ use super::{
         json::{Text, kept, kept_object, read},
     },
     chat::{Chat, MessageId},
-    event::{Outcome, Scope, is_me},
+    event::{NotTaken, Outcome, Scope, is_me},
     payload::{EngineData, Location, Message, Reaction, Revocation},
 };
 use crate::domain::{
@@ -74,29 +74,26 @@ fn is_of_many(message: &Message<'_>) -> bool {
 fn read_message<'a>(
     scope: &Scope<'_>,
     raw: &'a RawValue,
-) -> Result<(Message<'a>, Parties), Outcome> {
-    let message: Message<'a> = read(raw).ok_or(Outcome::Unknown)?;
+) -> Result<(Message<'a>, Parties), NotTaken> {
+    let message: Message<'a> = read(raw).ok_or(NotTaken::Unknown)?;
     if is_of_many(&message) {
-        return Err(Outcome::Ignored);
+        return Err(NotTaken::Ignored);
     }
-    let parties = parties(scope, &message).ok_or(Outcome::Unknown)?;
+    let parties = parties(scope, &message).ok_or(NotTaken::Unknown)?;
     Ok((message, parties))
 }
 
 /// `message` and `message.any`.
 pub(super) fn message(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
-    let (message, Parties { contact, direction }) = match read_message(scope, raw) {
-        Ok(read) => read,
-        Err(outcome) => return outcome,
-    };
+    let (message, Parties { contact, direction }) = read_message(scope, raw)?;
     let data = message.data();
     match data.kind.filled() {
         // The chat's own notices ("messages are encrypted"), nobody's message.
         Some("e2e_notification" | "notification" | "notification_template" | "protocol") => {
-            return Outcome::Ignored;
+            return Err(NotTaken::Ignored);
         }
         // Comes again when it can be read.
-        Some("ciphertext") => return Outcome::Unknown,
+        Some("ciphertext") => return Err(NotTaken::Unknown),
         _ => {}
     }
     let content = match raw.get().len() {
@@ -125,7 +122,7 @@ pub(super) fn message(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
         imported: false,
         status,
     };
-    Outcome::Taken(Intake::Message { contact, message })
+    Ok(Intake::Message { contact, message })
 }
 
 /// A message's id and its key; without an id, it is known by its JSON.
@@ -231,15 +228,12 @@ fn acknowledged(message: &Message<'_>) -> Option<MessageStatus> {
 
 /// `message.ack`.
 pub(super) fn acknowledgement(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
-    let (message, Parties { contact, direction }) = match read_message(scope, raw) {
-        Ok(read) => read,
-        Err(outcome) => return outcome,
-    };
-    let Some(id) = message.id.filled() else { return Outcome::Unknown };
+    let (message, Parties { contact, direction }) = read_message(scope, raw)?;
+    let Some(id) = message.id.filled() else { return Err(NotTaken::Unknown) };
     if direction == Direction::Inbound || message.ack.as_integer() == Some(0) {
-        return Outcome::Ignored;
+        return Err(NotTaken::Ignored);
     }
-    let Some(status) = acknowledged(&message) else { return Outcome::Unknown };
+    let Some(status) = acknowledged(&message) else { return Err(NotTaken::Unknown) };
     let error = (status == MessageStatus::Failed).then(|| ProviderError {
         code: -1,
         title: "ERROR".to_owned(),
@@ -253,18 +247,15 @@ pub(super) fn acknowledgement(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
         at: scope.time,
         error,
     };
-    Outcome::Taken(Intake::Status { contact, status })
+    Ok(Intake::Status { contact, status })
 }
 
 /// `message.reaction`.
 pub(super) fn reaction(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
-    let (message, Parties { contact, direction }) = match read_message(scope, raw) {
-        Ok(read) => read,
-        Err(outcome) => return outcome,
-    };
+    let (message, Parties { contact, direction }) = read_message(scope, raw)?;
     let reaction: Reaction<'_> = message.reaction.and_then(read).unwrap_or_default();
     let Some(target) = reaction.message_id.filled().map(|id| MessageId::parse(id).key) else {
-        return Outcome::Unknown;
+        return Err(NotTaken::Unknown);
     };
     let emoji = reaction.text.filled_owned();
     let (wa_message_id, mut dedupe_key) = ids(&message, raw);
@@ -286,20 +277,17 @@ pub(super) fn reaction(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
         imported: false,
         status: (direction == Direction::Outbound).then_some(MessageStatus::Sent),
     };
-    Outcome::Taken(Intake::Message { contact, message })
+    Ok(Intake::Message { contact, message })
 }
 
 /// `message.edited`. Its id may be the edited message's, so a second edit would look like the
 /// first one again: the event's id tells them apart.
 pub(super) fn edit(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
-    let (message, Parties { contact, direction }) = match read_message(scope, raw) {
-        Ok(read) => read,
-        Err(outcome) => return outcome,
-    };
+    let (message, Parties { contact, direction }) = read_message(scope, raw)?;
     let id = message.id.filled().map(|id| MessageId::parse(id).key);
     let target = message.edited_message_id.filled().map(|id| MessageId::parse(id).key).or(id);
     let (Some(target), Some(text)) = (target, message.body.to_owned()) else {
-        return Outcome::Unknown;
+        return Err(NotTaken::Unknown);
     };
     let dedupe_key = match id {
         Some(id) if id != target => id.to_owned(),
@@ -312,21 +300,21 @@ pub(super) fn edit(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
         direction,
         at: scope.time,
     };
-    Outcome::Taken(Intake::Amendment { contact, amendment })
+    Ok(Intake::Amendment { contact, amendment })
 }
 
 /// `message.revoked`.
 pub(super) fn revocation(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
-    let Some(revocation) = read::<Revocation<'_>>(raw) else { return Outcome::Unknown };
+    let Some(revocation) = read::<Revocation<'_>>(raw) else { return Err(NotTaken::Unknown) };
     let (before, after) = (revocation.before(), revocation.after());
     if is_of_many(&before) || is_of_many(&after) {
-        return Outcome::Ignored;
+        return Err(NotTaken::Ignored);
     }
     let parties = parties(scope, &after).or_else(|| parties(scope, &before));
     let named = [&revocation.revoked_message_id, &before.id, &after.id];
     let target = named.iter().find_map(|id| id.filled()).map(|id| MessageId::parse(id).key);
     let (Some(Parties { contact, direction }), Some(target)) = (parties, target) else {
-        return Outcome::Unknown;
+        return Err(NotTaken::Unknown);
     };
     let amendment = IntakeAmendment {
         dedupe_key: format!("{target}#revoked"),
@@ -335,5 +323,5 @@ pub(super) fn revocation(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
         direction,
         at: scope.time,
     };
-    Outcome::Taken(Intake::Amendment { contact, amendment })
+    Ok(Intake::Amendment { contact, amendment })
 }

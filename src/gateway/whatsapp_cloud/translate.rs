@@ -96,10 +96,14 @@ pub(super) fn translate_unreadable(
     inbound.items.push((client, Intake::Unknown { kind: kind.to_owned(), raw }));
 }
 
+/// A field's name is short; a longer one is cut.
+const MAX_KIND_CHARS: usize = 64;
+
 /// Something that isn't understood: in full in a contact's stream when it is about one person,
 /// redacted in the tenant's when it is about none or several.
 pub(super) fn unknown(scope: &Scope<'_>, kind: &str, raw: &RawValue) -> Intake {
-    let kind = if kind.is_empty() { "unnamed" } else { kind }.to_owned();
+    let kind = if kind.is_empty() { "unnamed" } else { kind };
+    let kind: String = kind.chars().take(MAX_KIND_CHARS).collect();
     let mut finder = PersonFinder::default();
     finder.search(scope, raw, 0);
     let value = kept(raw.get());

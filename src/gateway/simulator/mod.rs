@@ -1,0 +1,8 @@
+//! A lively day for a demo tenant: customers write, the company answers from its phone, statuses
+//! come, the bot switches, WhatsApp reconnects.
+//!
+//! `story` is pure: a seed and the time make the next thing that happens. `runner` does it, by
+//! posting signed webhooks and REST calls to the server's own HTTP address, so that the demo
+//! takes the same way as the real thing. `payloads` builds the bodies, for others as well.
+
+pub mod payloads;
