@@ -33,9 +33,9 @@ pub struct Envelope<'a> {
     pub time: Timestamp,
 }
 
-/// Replaces `out` by the JSON of a fact; `false`, and an empty `out`, when `event` is a state
-/// event, whose content is not in it.
-pub fn fact(out: &mut Vec<u8>, envelope: Envelope<'_>, event: &PublicEvent) -> bool {
+/// Replaces `out` by the JSON of a fact and says its type; `None` when `event` is a state event,
+/// which is encoded when it is known to be the latest of its key.
+pub fn fact(out: &mut Vec<u8>, envelope: Envelope<'_>, event: &PublicEvent) -> Option<EventType> {
     match event {
         PublicEvent::NewMessage { message, conversation } => {
             let data = NewMessageOut {
@@ -43,7 +43,7 @@ pub fn fact(out: &mut Vec<u8>, envelope: Envelope<'_>, event: &PublicEvent) -> b
                 conversation: conversation_out(conversation),
             };
             write_event(out, envelope, EventType::NewMessage, &data);
-            true
+            Some(EventType::NewMessage)
         }
         PublicEvent::MessageStatusUpdated { message_id, conversation_id, status, error } => {
             let data = StatusUpdatedOut {
@@ -53,15 +53,12 @@ pub fn fact(out: &mut Vec<u8>, envelope: Envelope<'_>, event: &PublicEvent) -> b
                 error: error.as_ref().map(error_out),
             };
             write_event(out, envelope, EventType::MessageStatusUpdated, &data);
-            true
+            Some(EventType::MessageStatusUpdated)
         }
         PublicEvent::ConversationUpdated { .. }
         | PublicEvent::StatsUpdated
         | PublicEvent::BotStatusChanged
-        | PublicEvent::WhatsappStatusChanged => {
-            out.clear();
-            false
-        }
+        | PublicEvent::WhatsappStatusChanged => None,
     }
 }
 
@@ -397,7 +394,7 @@ mod tests {
                 message: message.into(),
                 conversation: conversation.into(),
             };
-            assert!(fact(&mut out, AT, &new));
+            assert_eq!(fact(&mut out, AT, &new), Some(EventType::NewMessage));
             assert_eq!(String::from_utf8(out).unwrap(), event("new_message", &data));
         }
     }
@@ -413,7 +410,7 @@ mod tests {
                 status: message.status,
                 error,
             };
-            assert!(fact(&mut out, AT, &update));
+            assert_eq!(fact(&mut out, AT, &update), Some(EventType::MessageStatusUpdated));
             serde_json::from_slice::<Value>(&out).unwrap()["data"].clone()
         };
         let id = Uuid::from_u128(7).to_string();

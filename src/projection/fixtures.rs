@@ -50,23 +50,7 @@ pub(crate) fn bare_message() -> Message {
 
 /// Conversation 1 of tenant 1, with as little as a conversation can have.
 pub(crate) fn bare_conversation() -> Conversation {
-    Conversation {
-        id: ConversationId(1),
-        client_id: ClientId(1),
-        contact: Contact::default(),
-        status: ConversationStatus::Open,
-        unread_count: 0,
-        last_message: None,
-        assigned_to: None,
-        labels: Vec::new(),
-        bot_enabled: true,
-        marketing: None,
-        window_expires_at: None,
-        awaiting_response_since: None,
-        merged_into: None,
-        created_at: NOON,
-        updated_at: NOON,
-    }
+    Conversation::opened(ConversationId(1), ClientId(1), Contact::default(), NOON)
 }
 
 /// A message and a conversation with every field set.

@@ -15,12 +15,29 @@ use crate::{
 };
 
 pub mod encode;
+pub mod follow;
 pub mod queries;
+pub mod read_model;
 pub mod settings;
 pub mod to_wire;
 
+mod feed_pages;
+mod feed_table;
+mod flush;
+mod lookups;
+mod pool;
+mod projector;
+mod retention;
+mod search;
+mod state;
+mod stored;
+mod words;
+mod write_back;
+
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;
 
 /// A public event in its final form.
 #[derive(Debug, Clone)]

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::PublicFrame;
+use rusqlite::Connection;
+
+use super::{
+    PublicFrame, feed_pages, lookups, pool::Pool, read_model::ReadModel, state, stored::key_hash,
+};
 use crate::{
     domain::{
         bot::Bot,
@@ -12,6 +16,7 @@ use crate::{
         event::RequestAnswer,
         ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
         message::Message,
+        state::Tenant,
         stats::{Counts, Stats},
         time::Timestamp,
         whatsapp::WhatsApp,
@@ -64,30 +69,59 @@ pub struct FeedPage {
 /// The read side. Cheap to clone.
 #[derive(Clone)]
 pub struct Queries {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
 }
 
-#[expect(unused_variables, reason = "bodies come with the read model")]
+struct Inner {
+    pool: Pool,
+    epoch: Arc<str>,
+    projected: watch::Receiver<Position>,
+}
+
 impl Queries {
+    /// Opens the readers of `model`. They stay of use after the projector has ended.
+    pub fn open(model: &ReadModel) -> Result<Self, QueryError> {
+        let settings = &model.settings;
+        let pool = Pool::open(&settings.path, settings)
+            .map_err(|error| QueryError::Broken(error.to_string()))?;
+        let epoch = Arc::clone(&model.epoch);
+        let projected = model.projected.subscribe();
+        Ok(Self { inner: Arc::new(Inner { pool, epoch, projected }) })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        self.inner.pool.read(query).await
+    }
+
     /// The epoch of the store, for writing and reading cursors.
     pub fn epoch(&self) -> &str {
-        todo!()
+        &self.inner.epoch
     }
 
     /// How far this instance has projected; changes after each commit.
     pub fn projected(&self) -> watch::Receiver<Position> {
-        todo!()
+        self.inner.projected.clone()
     }
 
     /// Waits until all up to `cursor` is projected, [`QueryError::NotYet`] after `wait`.
     pub async fn at_least(&self, cursor: Cursor, wait: Duration) -> Result<(), QueryError> {
-        todo!()
+        let mut projected = self.projected();
+        let reached = projected.wait_for(|position| *position >= cursor.position);
+        match tokio::time::timeout(wait, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(QueryError::Broken("the projector has ended".to_owned())),
+            Err(_) => Err(QueryError::NotYet),
+        }
     }
 
     /// State of a tenant, exact to its cursor: read in one transaction. `conversations` newest
     /// first, at most `limit`.
     pub async fn snapshot(&self, client: ClientId, limit: usize) -> Result<Snapshot, QueryError> {
-        todo!()
+        let epoch = Arc::clone(&self.inner.epoch);
+        self.read(move |db| lookups::snapshot(db, &epoch, client, limit)).await
     }
 
     pub async fn conversations(
@@ -95,7 +129,7 @@ impl Queries {
         client: ClientId,
         filter: ConversationFilter,
     ) -> Result<Page<Conversation>, QueryError> {
-        todo!()
+        self.read(move |db| lookups::conversations(db, client, &filter)).await
     }
 
     /// `None` when there is none; one merged away answers as the one it lives on in.
@@ -104,7 +138,7 @@ impl Queries {
         client: ClientId,
         id: ConversationId,
     ) -> Result<Option<Conversation>, QueryError> {
-        todo!()
+        self.read(move |db| lookups::conversation(db, client, id)).await
     }
 
     /// History, newest first, from before the message `before`.
@@ -115,7 +149,7 @@ impl Queries {
         before: Option<MessageId>,
         limit: usize,
     ) -> Result<Page<Message>, QueryError> {
-        todo!()
+        self.read(move |db| lookups::messages(db, client, id, before, limit)).await
     }
 
     pub async fn message(
@@ -123,7 +157,8 @@ impl Queries {
         client: ClientId,
         id: MessageId,
     ) -> Result<Option<Message>, QueryError> {
-        todo!()
+        let found = self.read(move |db| state::find_message(db, (client, id))).await?;
+        Ok(found.map(|found| Message::clone(&found.message)))
     }
 
     pub async fn message_by_key(
@@ -131,11 +166,19 @@ impl Queries {
         client: ClientId,
         dedupe_key: &str,
     ) -> Result<Option<Message>, QueryError> {
-        todo!()
+        let key = dedupe_key.to_owned();
+        let found = self
+            .read(move |db| state::find_message_by_key(db, client, &key, key_hash(client, &key)))
+            .await?;
+        Ok(found.map(|found| Message::clone(&found.message)))
     }
 
     pub async fn stats(&self, client: ClientId) -> Result<Stats, QueryError> {
-        todo!()
+        Ok(self.tenant(client).await?.stats)
+    }
+
+    async fn tenant(&self, client: ClientId) -> Result<Tenant, QueryError> {
+        self.read(move |db| lookups::tenant(db, client)).await
     }
 
     /// Hour buckets from `from` (inclusive) to `to` (exclusive), empty hours left out.
@@ -145,20 +188,20 @@ impl Queries {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<(Timestamp, Counts)>, QueryError> {
-        todo!()
+        self.read(move |db| lookups::hours(db, client, from, to)).await
     }
 
     pub async fn bot(&self, client: ClientId) -> Result<Bot, QueryError> {
-        todo!()
+        Ok(self.tenant(client).await?.bot)
     }
 
     pub async fn whatsapp(&self, client: ClientId) -> Result<WhatsApp, QueryError> {
-        todo!()
+        Ok(self.tenant(client).await?.whatsapp)
     }
 
     /// Date and time zone of the tenant's last `day_started`.
     pub async fn day(&self, client: ClientId) -> Result<Option<(String, String)>, QueryError> {
-        todo!()
+        Ok(self.tenant(client).await?.day)
     }
 
     /// Which conversation each identity belongs to (merges followed), in the order asked.
@@ -167,7 +210,7 @@ impl Queries {
         client: ClientId,
         hashes: Vec<IdentityHash>,
     ) -> Result<Vec<Option<ConversationId>>, QueryError> {
-        todo!()
+        self.read(move |db| lookups::identities(db, client, &hashes)).await
     }
 
     /// The highest conversation id that the tenant has used, `None` when none. Conversations that
@@ -176,7 +219,7 @@ impl Queries {
         &self,
         client: ClientId,
     ) -> Result<Option<ConversationId>, QueryError> {
-        todo!()
+        self.read(move |db| lookups::highest_conversation(db, client)).await
     }
 
     /// The answer given under an idempotency key (its hash), with the position of the first
@@ -186,7 +229,8 @@ impl Queries {
         client: ClientId,
         key: &str,
     ) -> Result<Option<RequestAnswer>, QueryError> {
-        todo!()
+        let key = key.to_owned();
+        self.read(move |db| state::find_answer(db, client, &key)).await
     }
 
     /// The tenant's public events after `after`, at most `limit`.
@@ -196,12 +240,12 @@ impl Queries {
         after: Cursor,
         limit: usize,
     ) -> Result<FeedPage, QueryError> {
-        todo!()
+        self.read(move |db| feed_pages::page(db, client, after, limit)).await
     }
 
     /// The oldest cursor from which the tenant's feed is complete; earlier ones are expired.
     pub async fn feed_floor(&self, client: ClientId) -> Result<Cursor, QueryError> {
-        todo!()
+        self.read(move |db| feed_pages::floor(db, client)).await
     }
 
     /// How many of the tenant's stored public events lie after `after`, counted up to `at_most`
@@ -212,11 +256,11 @@ impl Queries {
         after: Cursor,
         at_most: u64,
     ) -> Result<u64, QueryError> {
-        todo!()
+        self.read(move |db| feed_pages::backlog(db, client, after, at_most)).await
     }
 
     /// The cursor before the tenant's first public event taken in at or after `time`.
     pub async fn feed_at(&self, client: ClientId, time: Timestamp) -> Result<Cursor, QueryError> {
-        todo!()
+        self.read(move |db| feed_pages::at(db, client, time)).await
     }
 }

@@ -1,0 +1,138 @@
+-- The read model. `condorito rebuild` makes it anew from the log; nothing here is the truth.
+--
+-- conversation.row and message.conversation_row are `client << 32 | conversation id`;
+-- feed.row and every *_feed_row are `position << 16 | ordinal` (a cursor as one integer).
+
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    version INTEGER NOT NULL,
+    fold_version INTEGER NOT NULL,
+    epoch TEXT NOT NULL,
+    checkpoint INTEGER NOT NULL,
+    -- Rows of feed and feed_state, since counting them takes long.
+    feed_rows INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE tenant (
+    client INTEGER PRIMARY KEY,
+    stats TEXT NOT NULL,
+    bot TEXT NOT NULL,
+    whatsapp TEXT NOT NULL,
+    day_date TEXT,
+    day_zone TEXT,
+    -- The newest state event of each kind in feed_state.
+    stats_feed_row INTEGER,
+    bot_feed_row INTEGER,
+    whatsapp_feed_row INTEGER,
+    -- The last fact that retention took away.
+    floor_feed_row INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE conversation (
+    row INTEGER PRIMARY KEY,
+    client INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    merged_into INTEGER,
+    -- When something was last written in it, else when it was opened: the order of the list.
+    active_at INTEGER NOT NULL,
+    -- The newest conversation_updated in feed_state.
+    feed_row INTEGER,
+    body TEXT NOT NULL
+);
+CREATE INDEX conversation_by_activity ON conversation (client, active_at, row, status)
+    WHERE merged_into IS NULL;
+
+CREATE TABLE message (
+    row INTEGER PRIMARY KEY,
+    client INTEGER NOT NULL,
+    conversation_row INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    timestamp INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    direction TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    status TEXT NOT NULL,
+    status_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    -- 1: send_started, 2: imported.
+    flags INTEGER NOT NULL,
+    -- First 64 bits of a hash of the dedupe_key: a small index for keys that are mostly new.
+    key_hash INTEGER,
+    dedupe_key TEXT,
+    wa_message_id TEXT,
+    text TEXT,
+    media TEXT,
+    payload TEXT,
+    reply_to TEXT,
+    client_ref TEXT,
+    bulk_id BLOB,
+    error TEXT
+);
+CREATE UNIQUE INDEX message_by_id ON message (id, client);
+CREATE INDEX message_by_key ON message (key_hash) WHERE key_hash IS NOT NULL;
+CREATE INDEX message_by_conversation ON message (conversation_row, timestamp, id);
+
+CREATE TABLE waiting (
+    client INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    waiting TEXT NOT NULL,
+    PRIMARY KEY (client, key)
+) WITHOUT ROWID;
+CREATE INDEX waiting_by_age ON waiting (client, since);
+
+CREATE TABLE hour (
+    client INTEGER NOT NULL,
+    hour INTEGER NOT NULL,
+    received INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    read INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    PRIMARY KEY (client, hour)
+) WITHOUT ROWID;
+
+CREATE TABLE identity (
+    client INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    conversation INTEGER NOT NULL,
+    PRIMARY KEY (client, hash)
+) WITHOUT ROWID;
+CREATE INDEX identity_by_conversation ON identity (client, conversation);
+
+CREATE TABLE answer (
+    client INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (client, key)
+) WITHOUT ROWID;
+CREATE INDEX answer_by_age ON answer (client, at);
+
+-- The public events in their final bytes. Facts are appended and taken away by retention alone.
+CREATE TABLE feed (
+    row INTEGER PRIMARY KEY,
+    client INTEGER NOT NULL,
+    type INTEGER NOT NULL,
+    conversation INTEGER,
+    taken_in_at INTEGER NOT NULL,
+    json BLOB NOT NULL
+);
+CREATE INDEX feed_by_client ON feed (client);
+
+-- Of each state key the newest event, so never more rows than there are keys.
+CREATE TABLE feed_state (
+    client INTEGER NOT NULL,
+    row INTEGER NOT NULL,
+    type INTEGER NOT NULL,
+    conversation INTEGER,
+    taken_in_at INTEGER NOT NULL,
+    json BLOB NOT NULL,
+    PRIMARY KEY (client, row)
+) WITHOUT ROWID;
+
+-- Words made by search.rs; no text is kept here, and none of its positions.
+CREATE VIRTUAL TABLE message_words USING fts5
+    (words, content = '', columnsize = 0, detail = none, tokenize = 'ascii');
+CREATE VIRTUAL TABLE contact_words USING fts5
+    (words, content = '', columnsize = 0, detail = none, tokenize = 'ascii');

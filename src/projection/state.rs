@@ -1,0 +1,494 @@
+//! The fold's state over the read model: reads through, writes back at the end of a batch.
+//!
+//! One batch is one transaction on the projector's connection. Entities are read once and kept;
+//! what the fold changes is gathered and written by [`super::flush`], so that an entity which
+//! changes a hundred times in a batch is written once. What is rare (identities, waiting
+//! statuses, answers, merges) is written at once, in the same transaction.
+//!
+//! [`State`] has no room for errors: the first one is kept, everything after it answers "not
+//! there", and the projector, which asks [`FoldState::take_error`] before it commits, drops the
+//! whole batch.
+//!
+//! **Invariant:** memory is bounded by the settings and the batch, never by the log.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use smallvec::SmallVec;
+
+use super::{
+    settings::ProjectionSettings,
+    stored::{
+        Json, conversation_columns, conversation_row, key_hash, message_columns, read_conversation,
+        read_message,
+    },
+    write_back::WriteBack,
+};
+use crate::domain::{
+    conversation::Conversation,
+    event::RequestAnswer,
+    ids::{ClientId, ConversationId, IdentityHash, MessageId},
+    message::Message,
+    state::{State, Tenant, Waiting},
+    stats::Counts,
+    time::Timestamp,
+};
+
+/// Statuses and amendments that wait whose keys are kept in memory, so that a new message need not ask the file
+/// whether one waits for it. Beyond it the file is asked each time.
+const WAITING_KEYS_MAX: usize = 100_000;
+
+pub(super) type MessageKey = (ClientId, MessageId);
+pub(super) type ConversationKey = (ClientId, ConversationId);
+
+#[derive(Clone)]
+pub(super) struct StoredMessage {
+    pub row: i64,
+    pub message: Arc<Message>,
+}
+
+impl StoredMessage {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let (row, message) = read_message(row)?;
+        Ok(Self { row, message: Arc::new(message) })
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct StoredConversation {
+    pub conversation: Arc<Conversation>,
+    /// `feed_state.row` of its newest `conversation_updated`.
+    pub feed_row: Option<i64>,
+}
+
+/// A tenant, with the `feed_state.row` of its newest state events.
+#[derive(Default)]
+pub(super) struct StoredTenant {
+    pub tenant: Tenant,
+    pub stats_feed_row: Option<i64>,
+    pub bot_feed_row: Option<i64>,
+    pub whatsapp_feed_row: Option<i64>,
+    /// The last fact that is not in the feed table any more, as a `feed.row`.
+    pub floor: i64,
+    /// Asked for in this batch, so maybe changed.
+    pub touched: bool,
+}
+
+pub(super) struct FoldState {
+    pub connection: Connection,
+    pub tenants: HashMap<ClientId, StoredTenant>,
+    pub tenants_max: usize,
+    pub conversations: WriteBack<ConversationKey, StoredConversation>,
+    pub messages: WriteBack<MessageKey, StoredMessage>,
+    /// Messages by the hash of their key: those in the file, then those of this batch.
+    keys: quick_cache::unsync::Cache<i64, MessageKey>,
+    pub changed_keys: HashMap<i64, SmallVec<[MessageKey; 1]>>,
+    pub hours: HashMap<(ClientId, Timestamp), Counts>,
+    /// Hashes of all keys that a status may wait for; `None` when there are too many to keep.
+    waiting: Option<HashSet<i64>>,
+    next_message_row: i64,
+    /// The message that was last looked up and not found: it is mostly put next.
+    absent: Option<MessageKey>,
+    /// Where the fold's borrow of a tenant ends when the tenant can't be read.
+    nobody: Tenant,
+    error: Option<rusqlite::Error>,
+}
+
+impl FoldState {
+    pub fn new(connection: Connection, settings: &ProjectionSettings) -> rusqlite::Result<Self> {
+        let next_message_row =
+            connection
+                .query_row("SELECT coalesce(max(row), 0) + 1 FROM message", [], |row| row.get(0))?;
+        let waiting = load_waiting(&connection)?;
+        Ok(Self {
+            connection,
+            tenants: HashMap::new(),
+            tenants_max: settings.cached_tenants_max,
+            conversations: WriteBack::new(settings.cached_conversations_max),
+            messages: WriteBack::new(settings.cached_messages_max),
+            keys: quick_cache::unsync::Cache::new(settings.cached_messages_max),
+            changed_keys: HashMap::new(),
+            hours: HashMap::new(),
+            waiting,
+            next_message_row,
+            absent: None,
+            nobody: Tenant::default(),
+            error: None,
+        })
+    }
+
+    /// Forgets all that is kept, after a transaction that was rolled back.
+    pub fn reset(&mut self, settings: &ProjectionSettings) -> rusqlite::Result<()> {
+        let next_message_row = next_message_row(&self.connection)?;
+        let waiting = load_waiting(&self.connection)?;
+        self.tenants.clear();
+        self.conversations = WriteBack::new(settings.cached_conversations_max);
+        self.messages = WriteBack::new(settings.cached_messages_max);
+        self.keys.clear();
+        self.changed_keys.clear();
+        self.hours.clear();
+        self.waiting = waiting;
+        self.next_message_row = next_message_row;
+        self.absent = None;
+        self.error = None;
+        Ok(())
+    }
+
+    /// What went wrong since it was last asked.
+    pub fn take_error(&mut self) -> Result<(), rusqlite::Error> {
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    /// The value, or the first error kept for later.
+    pub(super) fn kept<T>(&mut self, result: rusqlite::Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.error.get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    fn execute(&mut self, sql: &str, params: impl Params) {
+        let result = self.connection.prepare_cached(sql).and_then(|mut s| s.execute(params));
+        self.kept(result);
+    }
+
+    /// The tenant, read when it is not here.
+    pub fn stored_tenant(&mut self, client: ClientId) -> Option<&mut StoredTenant> {
+        if !self.tenants.contains_key(&client) {
+            let read = read_tenant(&self.connection, client);
+            let tenant = self.kept(read)?.unwrap_or_default();
+            self.tenants.insert(client, tenant);
+        }
+        self.tenants.get_mut(&client)
+    }
+
+    /// The conversation, read when it is not here.
+    pub fn stored_conversation(&mut self, key: ConversationKey) -> Option<&StoredConversation> {
+        if self.conversations.get(key).is_none() {
+            let read = find_conversation(&self.connection, key);
+            let found = self.kept(read)??;
+            self.conversations.loaded(key, found);
+        }
+        self.conversations.get(key)
+    }
+
+    /// The conversation to be changed.
+    pub fn stored_conversation_mut(
+        &mut self,
+        key: ConversationKey,
+    ) -> Option<&mut StoredConversation> {
+        self.stored_conversation(key)?;
+        self.conversations.get_mut(key)
+    }
+
+    fn stored_message(&mut self, key: MessageKey) -> Option<&StoredMessage> {
+        if self.messages.get(key).is_none() && self.absent != Some(key) {
+            let read = find_message(&self.connection, key);
+            match self.kept(read)? {
+                Some(found) => self.loaded(found),
+                None => self.absent = Some(key),
+            }
+        }
+        self.messages.get(key)
+    }
+
+    fn loaded(&mut self, found: StoredMessage) {
+        let key = (found.message.client_id, found.message.id);
+        if let Some(dedupe_key) = &found.message.dedupe_key {
+            self.keys.insert(key_hash(key.0, dedupe_key), key);
+        }
+        self.messages.loaded(key, found);
+    }
+
+    /// A message of this batch, or one in the cache, with this key.
+    fn message_at_hand(&self, client: ClientId, key: &str, hash: i64) -> Option<Arc<Message>> {
+        let changed = self.changed_keys.get(&hash).into_iter().flatten();
+        changed.chain(self.keys.get(&hash)).find_map(|&id| {
+            let message = &self.messages.get(id)?.message;
+            has_key(message, client, key).then(|| Arc::clone(message))
+        })
+    }
+
+    /// What the cache may hold of the batch's messages by their keys, after they were written.
+    pub(super) fn keys_written(&mut self) {
+        for (hash, ids) in self.changed_keys.drain() {
+            if let Some(&id) = ids.last() {
+                self.keys.insert(hash, id);
+            }
+        }
+    }
+}
+
+impl State for FoldState {
+    fn tenant(&mut self, client: ClientId) -> &mut Tenant {
+        if self.stored_tenant(client).is_none() {
+            self.nobody = Tenant::default();
+            return &mut self.nobody;
+        }
+        match self.tenants.get_mut(&client) {
+            Some(entry) => {
+                entry.touched = true;
+                &mut entry.tenant
+            }
+            None => &mut self.nobody,
+        }
+    }
+
+    fn conversation(&mut self, client: ClientId, id: ConversationId) -> Option<Arc<Conversation>> {
+        self.stored_conversation((client, id)).map(|entry| Arc::clone(&entry.conversation))
+    }
+
+    fn put_conversation(&mut self, conversation: Arc<Conversation>) {
+        let key = (conversation.client_id, conversation.id);
+        match self.stored_conversation_mut(key) {
+            Some(entry) => entry.conversation = conversation,
+            None => {
+                self.conversations.add(key, StoredConversation { conversation, feed_row: None });
+            }
+        }
+    }
+
+    fn move_messages(&mut self, client: ClientId, from: ConversationId, into: ConversationId) {
+        let flushed = self.flush_messages();
+        self.kept(flushed);
+        self.execute(
+            "UPDATE message SET conversation_row = ?2 WHERE conversation_row = ?1",
+            (conversation_row(client, from), conversation_row(client, into)),
+        );
+        self.messages
+            .retain_clean(|key, entry| !(key.0 == client && entry.message.conversation_id == from));
+    }
+
+    fn message(&mut self, client: ClientId, id: MessageId) -> Option<Arc<Message>> {
+        self.stored_message((client, id)).map(|entry| Arc::clone(&entry.message))
+    }
+
+    fn message_by_key(&mut self, client: ClientId, key: &str) -> Option<Arc<Message>> {
+        let hash = key_hash(client, key);
+        if let Some(message) = self.message_at_hand(client, key, hash) {
+            return Some(message);
+        }
+        let read = find_message_by_key(&self.connection, client, key, hash);
+        let found = self.kept(read)??;
+        let id = (client, found.message.id);
+        match self.messages.changed(id) {
+            // This batch gave it another key.
+            Some(_) => None,
+            None => {
+                let message = Arc::clone(&found.message);
+                self.loaded(found);
+                Some(message)
+            }
+        }
+    }
+
+    fn put_message(&mut self, message: Arc<Message>) {
+        let id = (message.client_id, message.id);
+        if let Some(dedupe_key) = &message.dedupe_key {
+            let ids = self.changed_keys.entry(key_hash(id.0, dedupe_key)).or_default();
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        if self.stored_message(id).is_some()
+            && let Some(entry) = self.messages.get_mut(id)
+        {
+            entry.message = message;
+        } else {
+            let row = self.next_message_row;
+            self.next_message_row += 1;
+            self.absent = None;
+            self.messages.add(id, StoredMessage { row, message });
+        }
+    }
+
+    fn waiting(&mut self, client: ClientId, key: &str) -> Option<Waiting> {
+        if let Some(keys) = &self.waiting
+            && (keys.is_empty() || !keys.contains(&key_hash(client, key)))
+        {
+            return None;
+        }
+        let read = find_waiting(&self.connection, client, key);
+        self.kept(read)?
+    }
+
+    fn put_waiting(&mut self, client: ClientId, key: &str, waiting: Option<Waiting>) {
+        let Some(waiting) = waiting else {
+            let sql = "DELETE FROM waiting WHERE client = ?1 AND key = ?2";
+            return self.execute(sql, (client.0, key));
+        };
+        if let Some(keys) = &mut self.waiting {
+            keys.insert(key_hash(client, key));
+        }
+        self.execute(
+            "INSERT OR REPLACE INTO waiting (client, key, since, waiting) VALUES (?1, ?2, ?3, ?4)",
+            params![client.0, key, waiting.since, Json(&waiting)],
+        );
+    }
+
+    fn forget_waiting(&mut self, client: ClientId, before: Timestamp) {
+        self.execute("DELETE FROM waiting WHERE client = ?1 AND since < ?2", (client.0, before));
+    }
+
+    fn add_to_hour(&mut self, client: ClientId, hour: Timestamp, change: Counts) {
+        self.hours.entry((client, hour)).or_default().add(change);
+    }
+
+    fn put_identity(&mut self, client: ClientId, hash: IdentityHash, id: ConversationId) {
+        self.execute(
+            "INSERT OR REPLACE INTO identity (client, hash, conversation) VALUES (?1, ?2, ?3)",
+            (client.0, hash.0, id.0),
+        );
+    }
+
+    fn put_answer(&mut self, client: ClientId, answer: &RequestAnswer, at: Timestamp) {
+        self.execute(
+            "INSERT OR IGNORE INTO answer (client, key, answer, at) VALUES (?1, ?2, ?3, ?4)",
+            params![client.0, answer.key, Json(answer), at],
+        );
+    }
+
+    fn forget_answers(&mut self, client: ClientId, before: Timestamp) {
+        self.execute("DELETE FROM answer WHERE client = ?1 AND at < ?2", (client.0, before));
+    }
+}
+
+impl FoldState {
+    /// Keys of what no longer waits stay in memory until there are too many: then
+    /// all are read anew, or, when that many do wait, none is kept.
+    pub(super) fn bound_waiting(&mut self) -> rusqlite::Result<()> {
+        if self.waiting.as_ref().is_some_and(|keys| keys.len() > WAITING_KEYS_MAX) {
+            self.waiting = load_waiting(&self.connection)?;
+        }
+        Ok(())
+    }
+}
+
+fn next_message_row(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT coalesce(max(row), 0) + 1 FROM message", [], |row| row.get(0))
+}
+
+fn has_key(message: &Message, client: ClientId, key: &str) -> bool {
+    message.client_id == client && message.dedupe_key.as_deref() == Some(key)
+}
+
+fn load_waiting(connection: &Connection) -> rusqlite::Result<Option<HashSet<i64>>> {
+    let mut select = connection.prepare_cached("SELECT client, key FROM waiting LIMIT ?1")?;
+    let mut rows = select.query([WAITING_KEYS_MAX as i64 / 2 + 1])?;
+    let mut keys = HashSet::new();
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        count += 1;
+        keys.insert(key_hash(ClientId(row.get(0)?), row.get_ref(1)?.as_str()?));
+    }
+    Ok((count <= WAITING_KEYS_MAX / 2).then_some(keys))
+}
+
+pub(super) fn read_tenant(
+    connection: &Connection,
+    client: ClientId,
+) -> rusqlite::Result<Option<StoredTenant>> {
+    connection
+        .prepare_cached(
+            "SELECT stats, bot, whatsapp, day_date, day_zone, stats_feed_row, bot_feed_row, \
+             whatsapp_feed_row, floor_feed_row FROM tenant WHERE client = ?1",
+        )?
+        .query_row([client.0], |row| {
+            let date: Option<String> = row.get(3)?;
+            let zone: Option<String> = row.get(4)?;
+            Ok(StoredTenant {
+                tenant: Tenant {
+                    stats: row.get::<_, Json<_>>(0)?.0,
+                    bot: row.get::<_, Json<_>>(1)?.0,
+                    whatsapp: row.get::<_, Json<_>>(2)?.0,
+                    day: date.zip(zone),
+                },
+                stats_feed_row: row.get(5)?,
+                bot_feed_row: row.get(6)?,
+                whatsapp_feed_row: row.get(7)?,
+                floor: row.get(8)?,
+                touched: false,
+            })
+        })
+        .optional()
+}
+
+pub(super) fn find_conversation(
+    connection: &Connection,
+    (client, id): ConversationKey,
+) -> rusqlite::Result<Option<StoredConversation>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            conversation_columns!(),
+            " FROM conversation WHERE row = ?1"
+        ))?
+        .query_row([conversation_row(client, id)], |row| {
+            let (conversation, feed_row) = read_conversation(row)?;
+            Ok(StoredConversation { conversation: Arc::new(conversation), feed_row })
+        })
+        .optional()
+}
+
+pub(super) fn find_message(
+    connection: &Connection,
+    (client, id): MessageKey,
+) -> rusqlite::Result<Option<StoredMessage>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM message WHERE id = ?1 AND client = ?2"
+        ))?
+        .query_row((id.0.as_bytes(), client.0), StoredMessage::read)
+        .optional()
+}
+
+pub(super) fn find_message_by_key(
+    connection: &Connection,
+    client: ClientId,
+    key: &str,
+    hash: i64,
+) -> rusqlite::Result<Option<StoredMessage>> {
+    let mut select = connection.prepare_cached(concat!(
+        "SELECT ",
+        message_columns!(),
+        " FROM message WHERE key_hash = ?1"
+    ))?;
+    let mut rows = select.query([hash])?;
+    while let Some(row) = rows.next()? {
+        let found = StoredMessage::read(row)?;
+        if has_key(&found.message, client, key) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn find_waiting(
+    connection: &Connection,
+    client: ClientId,
+    key: &str,
+) -> rusqlite::Result<Option<Waiting>> {
+    connection
+        .prepare_cached("SELECT waiting FROM waiting WHERE client = ?1 AND key = ?2")?
+        .query_row((client.0, key), |row| Ok(row.get::<_, Json<_>>(0)?.0))
+        .optional()
+}
+
+pub(super) fn find_answer(
+    connection: &Connection,
+    client: ClientId,
+    key: &str,
+) -> rusqlite::Result<Option<RequestAnswer>> {
+    connection
+        .prepare_cached("SELECT answer FROM answer WHERE client = ?1 AND key = ?2")?
+        .query_row((client.0, key), |row| Ok(row.get::<_, Json<_>>(0)?.0))
+        .optional()
+}
