@@ -1,18 +1,22 @@
 //! Answers with a body, written as the feed writes it: by serde, explicit nulls included.
 
+use std::marker::PhantomData;
+
+use http::StatusCode;
 use poem::{IntoResponse, Response};
 use poem_openapi::{
     ApiResponse,
     payload::Payload,
-    registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
+    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry},
     types::Type,
 };
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Deps;
 use crate::{
+    command::{self, Answered},
     domain::ids::Position,
-    projection::queries::QueryError,
     wire::{
         cursor::Cursor,
         problem::{Code, Problem},
@@ -20,6 +24,9 @@ use crate::{
 };
 
 const JSON: &str = "application/json";
+
+/// Tells that an answer is the first one under its idempotency key, again.
+const REPLAYED: &str = "Idempotency-Replayed";
 
 /// `200` with a JSON body.
 pub struct Answer<T>(pub T);
@@ -73,15 +80,74 @@ pub fn cursor_at(deps: &Deps, position: Position) -> String {
     cursor.display(deps.queries.epoch()).to_string()
 }
 
-/// Waits until this instance has projected a write at `position`, so that its answer can show
-/// what became of it. `false`: it has not come that far in time; the write is durable all the
-/// same.
-pub async fn projected(deps: &Deps, position: Position) -> Result<bool, Problem> {
-    let wait = std::time::Duration::from_millis(deps.settings.at_least_wait_ms);
-    let cursor = Cursor { position, ordinal: 0 };
-    match deps.queries.at_least(cursor, wait).await {
-        Ok(()) => Ok(true),
-        Err(QueryError::NotYet) => Ok(false),
-        Err(error) => Err(error.into()),
+/// What a write is answered with, but for its cursor, which is known once it is stored. `body` is
+/// the documented answer; its `cursor` is taken out.
+pub fn unsent<T: Type + Serialize>(status: u16, body: &T) -> command::Answer {
+    let mut body = serde_json::to_value(body).unwrap_or_default();
+    if let Some(members) = body.as_object_mut() {
+        members.remove("cursor");
+    }
+    command::Answer { status, body }
+}
+
+/// The answer of a write: `T` as documented, as it was first given under an idempotency key.
+/// With `CREATES` also `201`.
+pub struct WriteAnswer<T, const CREATES: bool = false> {
+    status: StatusCode,
+    body: Value,
+    repeated: bool,
+    shape: PhantomData<T>,
+}
+
+impl<T, const CREATES: bool> WriteAnswer<T, CREATES> {
+    pub fn new(deps: &Deps, answered: Answered) -> Self {
+        let Answered { answer, position, repeated } = answered;
+        let mut body = answer.body;
+        if let Some(members) = body.as_object_mut() {
+            members.insert("cursor".to_owned(), cursor_at(deps, position).into());
+        }
+        let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+        Self { status, body, repeated, shape: PhantomData }
+    }
+}
+
+impl<T: Send, const CREATES: bool> IntoResponse for WriteAnswer<T, CREATES> {
+    fn into_response(self) -> Response {
+        let response = Response::builder().status(self.status).content_type(JSON);
+        let response = match self.repeated {
+            true => response.header(REPLAYED, "true"),
+            false => response,
+        };
+        response.body(self.body.to_string())
+    }
+}
+
+impl<T: Type + Serialize, const CREATES: bool> ApiResponse for WriteAnswer<T, CREATES> {
+    fn meta() -> MetaResponses {
+        let response = |status, description| MetaResponse {
+            description,
+            status: Some(status),
+            status_range: None,
+            content: vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }],
+            headers: vec![MetaHeader {
+                name: REPLAYED.to_owned(),
+                description: Some(
+                    "`true` when this is the first answer under the Idempotency-Key, again."
+                        .to_owned(),
+                ),
+                required: false,
+                deprecated: false,
+                schema: bool::schema_ref(),
+            }],
+        };
+        let mut responses = vec![response(200, "Done.")];
+        if CREATES {
+            responses.push(response(201, "Done, and something new is there."));
+        }
+        MetaResponses { responses }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
     }
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use poem::Result;
 use poem_openapi::OpenApi;
+use serde_json::json;
 
 use super::{
     Deps,
-    answer::{Answer, cursor_at, projected},
+    answer::{Answer, WriteAnswer, unsent},
     extract::{AtLeast, BotWrite, Caller, IdempotencyKey, JsonBody, MessagesRead},
     shapes::{BotWritten, Chapter, SetBotStatus},
 };
 use crate::{
+    command::{self, Done, Write},
     domain::{bot::BotMode, ids::ClientId},
     projection::to_wire,
     wire::{
@@ -43,23 +45,26 @@ impl BotApi {
         caller: Caller<BotWrite>,
         /// Makes repeating the request harmless for 24 hours.
         #[oai(name = "Idempotency-Key")]
-        _key: IdempotencyKey,
+        key: IdempotencyKey,
         body: JsonBody<SetBotStatus>,
-    ) -> Result<Answer<BotWritten>> {
-        let client = caller.identity.client_id;
+    ) -> Result<WriteAnswer<BotWritten>> {
+        let request = key.request(&body.bytes);
         let SetBotStatus { status, reason } = body.value;
-        let position = self
-            .0
-            .commands
-            .set_bot_status(client, &caller.actor(), from_wire(status), reason)
+        let write = Write::SetBotStatus { status: from_wire(status), reason };
+        let client = caller.identity.client_id;
+        let commands = &self.0.commands;
+        let answered = commands
+            .write(client, &caller.actor(), request.as_ref(), write, answer)
             .await
             .map_err(Problem::from)?;
-        let bot_status = match projected(&self.0, position).await? {
-            true => Some(self.read(client).await?),
-            false => None,
-        };
-        Ok(Answer(BotWritten { bot_status, cursor: cursor_at(&self.0, position) }))
+        Ok(WriteAnswer::new(&self.0, answered))
     }
+}
+
+/// What the write is answered with.
+fn answer(done: &Done) -> command::Answer {
+    let Done::Bot(bot) = done else { return command::Answer { status: 200, body: json!({}) } };
+    unsent(200, &BotWritten { bot_status: to_wire::bot(bot), cursor: String::new() })
 }
 
 impl BotApi {

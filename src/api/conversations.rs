@@ -4,27 +4,28 @@ use std::sync::Arc;
 
 use poem::Result;
 use poem_openapi::{
-    ApiResponse, OpenApi,
+    OpenApi,
     param::{Path, Query},
     types::MaybeUndefined,
 };
+use serde_json::json;
 
 use super::{
     Deps,
-    answer::{Answer, cursor_at, projected},
+    answer::{Answer, WriteAnswer, unsent},
     extract::{AtLeast, Caller, IdempotencyKey, JsonBody, MessagesRead, MessagesWrite},
     problem::invalid_body,
     shapes::{
         ChangeConversation, Chapter, ConversationPage, ConversationWritten, OpenConversation,
-        Written,
     },
 };
 use crate::{
+    command::{self, Done, Request, Write},
     domain::{
         contact::parse_phone,
         conversation::Contact,
         event::ConversationChange,
-        ids::{ClientId, ConversationId, Position},
+        ids::{ClientId, ConversationId},
     },
     projection::{queries::ConversationFilter, to_wire},
     wire::{
@@ -34,17 +35,6 @@ use crate::{
 };
 
 pub struct ConversationsApi(pub Arc<Deps>);
-
-/// Whether a conversation was opened or found.
-#[derive(ApiResponse)]
-enum Opened {
-    /// It was there already.
-    #[oai(status = 200)]
-    Found(Answer<ConversationWritten>),
-    /// It was opened.
-    #[oai(status = 201)]
-    Created(Answer<ConversationWritten>),
-}
 
 #[OpenApi(tag = "Chapter::Conversations")]
 impl ConversationsApi {
@@ -93,22 +83,15 @@ impl ConversationsApi {
         caller: Caller<MessagesWrite>,
         /// Makes repeating the request harmless for 24 hours.
         #[oai(name = "Idempotency-Key")]
-        _key: IdempotencyKey,
+        key: IdempotencyKey,
         body: JsonBody<OpenConversation>,
-    ) -> Result<Opened> {
+    ) -> Result<WriteAnswer<ConversationWritten, true>> {
         let phone = parse_phone(&body.value.phone).map_err(|error| {
             invalid_body(vec![FieldError::at_pointer("/phone", error.to_string())])
         })?;
         let contact = Contact { phone: Some(phone), name: body.value.name, ..Contact::default() };
-        let client = caller.identity.client_id;
-        let (id, is_new, position) = self
-            .0
-            .commands
-            .open_conversation(client, &caller.actor(), contact)
-            .await
-            .map_err(Problem::from)?;
-        let answer = Answer(self.written(client, id, position).await?);
-        Ok(if is_new { Opened::Created(answer) } else { Opened::Found(answer) })
+        let request = key.request(&body.bytes);
+        self.write(&caller, request, Write::OpenConversation { contact }).await
     }
 
     /// One conversation.
@@ -137,18 +120,13 @@ impl ConversationsApi {
         id: Path<u32>,
         /// Makes repeating the request harmless for 24 hours.
         #[oai(name = "Idempotency-Key")]
-        _key: IdempotencyKey,
+        key: IdempotencyKey,
         body: JsonBody<ChangeConversation>,
-    ) -> Result<Answer<ConversationWritten>> {
-        let id = ConversationId(id.0);
-        let client = caller.identity.client_id;
-        let position = self
-            .0
-            .commands
-            .change_conversation(client, &caller.actor(), id, change_of(body.value))
-            .await
-            .map_err(Problem::from)?;
-        Ok(Answer(self.written(client, id, position).await?))
+    ) -> Result<WriteAnswer<ConversationWritten>> {
+        let request = key.request(&body.bytes);
+        let write =
+            Write::ChangeConversation { id: ConversationId(id.0), change: change_of(body.value) };
+        self.write(&caller, request, write).await
     }
 
     /// Mark a conversation as read.
@@ -163,15 +141,10 @@ impl ConversationsApi {
         id: Path<u32>,
         /// Makes repeating the request harmless for 24 hours.
         #[oai(name = "Idempotency-Key")]
-        _key: IdempotencyKey,
-    ) -> Result<Answer<Written>> {
-        let position = self
-            .0
-            .commands
-            .mark_read(caller.identity.client_id, &caller.actor(), ConversationId(id.0))
-            .await
-            .map_err(Problem::from)?;
-        Ok(Answer(Written { cursor: cursor_at(&self.0, position) }))
+        key: IdempotencyKey,
+    ) -> Result<WriteAnswer<ConversationWritten>> {
+        let write = Write::MarkRead { id: ConversationId(id.0) };
+        self.write(&caller, key.request(&[]), write).await
     }
 }
 
@@ -185,23 +158,35 @@ impl ConversationsApi {
         Ok(found.as_ref().map(to_wire::conversation))
     }
 
-    /// The conversation after a write at `position`.
-    async fn written(
+    async fn write<const CREATES: bool>(
         &self,
-        client: ClientId,
-        id: ConversationId,
-        position: Position,
-    ) -> Result<ConversationWritten, Problem> {
-        let conversation = match projected(&self.0, position).await? {
-            true => self.find(client, id).await?,
-            false => None,
-        };
-        Ok(ConversationWritten {
-            conversation,
-            conversation_id: id.0,
-            cursor: cursor_at(&self.0, position),
-        })
+        caller: &Caller<MessagesWrite>,
+        request: Option<Request>,
+        write: Write,
+    ) -> Result<WriteAnswer<ConversationWritten, CREATES>> {
+        let client = caller.identity.client_id;
+        let commands = &self.0.commands;
+        let answered = commands
+            .write(client, &caller.actor(), request.as_ref(), write, answer)
+            .await
+            .map_err(Problem::from)?;
+        Ok(WriteAnswer::new(&self.0, answered))
     }
+}
+
+/// What a write of a conversation is answered with.
+fn answer(done: &Done) -> command::Answer {
+    let (status, conversation) = match done {
+        Done::Opened { conversation, created: true } => (201, conversation),
+        Done::Opened { conversation, created: false }
+        | Done::Changed { conversation }
+        | Done::Read { conversation } => (200, conversation),
+        Done::Bot(_) | Done::WhatsApp(_) => {
+            return command::Answer { status: 200, body: json!({}) };
+        }
+    };
+    let conversation = to_wire::conversation(conversation);
+    unsent(status, &ConversationWritten { conversation, cursor: String::new() })
 }
 
 pub(super) fn no_such_conversation() -> Problem {

@@ -20,7 +20,7 @@ use poem_openapi::{
 use super::{Deps, problem, validate};
 use crate::{
     auth::{Identity, Scopes},
-    command::Actor,
+    command::{self, Actor},
     wire::{
         cursor::{CURSOR_LENGTH_MAX, Cursor, CursorError},
         problem::{Code, Problem},
@@ -214,8 +214,21 @@ fn query_value<'a>(request: &'a Request, name: &str) -> Result<Option<&'a str>, 
 /// The longest `Idempotency-Key`, in characters.
 pub const IDEMPOTENCY_KEY_LENGTH_MAX: usize = 255;
 
-/// `Idempotency-Key`, where the client sent one.
-pub struct IdempotencyKey(pub Option<String>);
+/// `Idempotency-Key`, where the client sent one, and the request that it names.
+pub struct IdempotencyKey {
+    key: Option<String>,
+    method: String,
+    path: String,
+}
+
+impl IdempotencyKey {
+    /// The request with this body, `None` without a key. The query is left out: it holds
+    /// credentials, and no write takes anything else from it.
+    pub fn request(&self, body: &[u8]) -> Option<command::Request> {
+        let key = self.key.as_deref()?;
+        Some(command::Request::new(key, &self.method, &self.path, body))
+    }
+}
 
 impl<'a> ApiExtractor<'a> for IdempotencyKey {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
@@ -241,7 +254,12 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
         options: ExtractParamOptions<String>,
     ) -> Result<Self> {
         let mut values = request.headers().get_all(options.name).iter();
-        let Some(value) = values.next() else { return Ok(Self(None)) };
+        let named = |key| Self {
+            key,
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+        };
+        let Some(value) = values.next() else { return Ok(named(None)) };
         let wrong = |detail| Err(problem::invalid_parameter(options.name, detail).into());
         if values.next().is_some() {
             return wrong("is there more than once");
@@ -249,7 +267,7 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
         let visible = value.as_bytes().iter().all(u8::is_ascii_graphic);
         match value.to_str() {
             Ok(text) if visible && (1..=IDEMPOTENCY_KEY_LENGTH_MAX).contains(&text.len()) => {
-                Ok(Self(Some(text.to_owned())))
+                Ok(named(Some(text.to_owned())))
             }
             _ => wrong("must be 1 to 255 visible ASCII characters"),
         }
@@ -349,6 +367,15 @@ impl<'a> ApiExtractor<'a> for RawBody {
         let deps = deps(request)?;
         let bytes_max = deps.settings.webhook_body_max_bytes;
         Ok(Self(read_body(request, body, deps, bytes_max).await?))
+    }
+}
+
+/// The query as it came, for those who read it themselves.
+pub struct RawQuery(pub String);
+
+impl<'a> poem::FromRequest<'a> for RawQuery {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> Result<Self> {
+        Ok(Self(request.uri().query().unwrap_or_default().to_owned()))
     }
 }
 

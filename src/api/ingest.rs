@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     Deps,
-    answer::{Answer, cursor_at},
+    answer::{WriteAnswer, cursor_at, unsent},
     extract::{Batch, Caller, IdempotencyKey, IngestWrite, JsonBody},
     shapes::{
         Chapter, IngestAnswer, IngestContact, IngestMessage, IngestStatus, IngestStatusValue,
@@ -24,7 +24,7 @@ use super::{
     validate,
 };
 use crate::{
-    command::{Actor, IntakeOutcome},
+    command::{self, Actor, Answered, IntakeOutcome, Request},
     domain::{
         contact::parse_phone,
         conversation::Contact,
@@ -69,14 +69,15 @@ impl IngestApi {
         caller: Caller<IngestWrite>,
         /// Makes repeating the request harmless for 24 hours.
         #[oai(name = "Idempotency-Key")]
-        _key: IdempotencyKey,
+        key: IdempotencyKey,
         body: JsonBody<IngestMessages, Batch>,
-    ) -> Result<Answer<IngestAnswer>> {
+    ) -> Result<WriteAnswer<IngestAnswer>> {
+        let request = key.request(&body.bytes);
         let items = body.value.messages.into_iter().enumerate();
         let read = items
             .map(|(index, item)| item.check(&format!("/messages/{index}")).and_then(message))
             .collect();
-        Ok(Answer(self.take_in(caller, read).await?))
+        self.take_in(caller, request, read).await
     }
 
     /// Bring in statuses.
@@ -89,14 +90,15 @@ impl IngestApi {
         caller: Caller<IngestWrite>,
         /// Makes repeating the request harmless for 24 hours.
         #[oai(name = "Idempotency-Key")]
-        _key: IdempotencyKey,
+        key: IdempotencyKey,
         body: JsonBody<IngestStatuses, Batch>,
-    ) -> Result<Answer<IngestAnswer>> {
+    ) -> Result<WriteAnswer<IngestAnswer>> {
+        let request = key.request(&body.bytes);
         let items = body.value.statuses.into_iter().enumerate();
         let read = items
             .map(|(index, item)| item.check(&format!("/statuses/{index}")).and_then(status))
             .collect();
-        Ok(Answer(self.take_in(caller, read).await?))
+        self.take_in(caller, request, read).await
     }
 }
 
@@ -107,26 +109,40 @@ impl IngestApi {
     async fn take_in(
         &self,
         caller: Caller<IngestWrite>,
+        request: Option<Request>,
         read: Vec<Read<Intake>>,
-    ) -> Result<IngestAnswer, Problem> {
+    ) -> Result<WriteAnswer<IngestAnswer>> {
         let actor = Actor(format!("ingest:{}", caller.identity.subject));
+        let client = caller.identity.client_id;
         let mut accepted = Vec::with_capacity(read.len());
         let verdicts: Vec<Read<()>> =
             read.into_iter().map(|item| item.map(|intake| accepted.push(intake))).collect();
-        let client = caller.identity.client_id;
-        let outcomes = match accepted.is_empty() {
-            true => Vec::new(),
-            false => self.0.commands.take_in(client, &actor, accepted).await?,
+        let commands = &self.0.commands;
+        let answered = match request {
+            Some(request) => {
+                let answer = |outcomes: Vec<IntakeOutcome>| self.answer(verdicts, &outcomes);
+                commands.take_in_once(client, &actor, &request, accepted, answer).await
+            }
+            None => commands.take_in(client, &actor, accepted).await.map(|outcomes| Answered {
+                answer: self.answer(verdicts, &outcomes),
+                position: self.first_stored(&outcomes),
+                repeated: false,
+            }),
         };
-        Ok(self.answer(verdicts, outcomes))
+        Ok(WriteAnswer::new(&self.0, answered.map_err(Problem::from)?))
     }
 
-    fn answer(&self, verdicts: Vec<Read<()>>, outcomes: Vec<IntakeOutcome>) -> IngestAnswer {
-        let first = outcomes.iter().find_map(|outcome| match outcome {
+    /// Where the first item stands that was stored, or else how far this instance has come.
+    fn first_stored(&self, outcomes: &[IntakeOutcome]) -> Position {
+        let stored = outcomes.iter().find_map(|outcome| match outcome {
             IntakeOutcome::Stored(position) => Some(*position),
             IntakeOutcome::Duplicate => None,
         });
-        let mut outcomes = outcomes.into_iter();
+        stored.unwrap_or_else(|| *self.0.queries.projected().borrow())
+    }
+
+    fn answer(&self, verdicts: Vec<Read<()>>, outcomes: &[IntakeOutcome]) -> command::Answer {
+        let mut outcomes = outcomes.iter().copied();
         let results: Vec<ItemResult> = verdicts
             .into_iter()
             .map(|verdict| match verdict {
@@ -149,9 +165,8 @@ impl IngestApi {
             count(ItemOutcome::Duplicate),
             count(ItemOutcome::Rejected),
         );
-        let position = first.unwrap_or_else(|| *self.0.queries.projected().borrow());
-        let cursor = cursor_at(&self.0, position);
-        IngestAnswer { results, stored, duplicates, rejected, cursor }
+        let cursor = String::new();
+        unsent(200, &IngestAnswer { results, stored, duplicates, rejected, cursor })
     }
 
     fn accepted(&self, outcome: Option<IntakeOutcome>) -> ItemResult {
@@ -280,7 +295,10 @@ fn message((item, pointer): (IngestMessage, String)) -> Read<Intake> {
 }
 
 fn status((item, pointer): (IngestStatus, String)) -> Read<Intake> {
-    let contact = contact(item.contact, &pointer)?;
+    let contact = match item.contact {
+        Some(given) => contact(given, &pointer)?,
+        None => Contact::default(),
+    };
     let error = item.error.map(|error| ProviderError {
         code: error.code,
         title: error.title,

@@ -11,11 +11,19 @@
 
 use std::sync::Arc;
 
-use crate::{auth::Auth, command::Commands, projection::queries::Queries, runtime::clock::Clock};
+use crate::{
+    auth::Auth,
+    command::Commands,
+    gateway::{waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    ingest::Ingest,
+    projection::queries::Queries,
+    runtime::clock::Clock,
+};
 
 mod answer;
 mod bot;
 mod conversations;
+pub mod document;
 pub mod edge;
 mod extract;
 mod ingest;
@@ -26,18 +34,33 @@ pub mod problem;
 pub mod settings;
 mod shapes;
 mod snapshot;
+mod static_pages;
 mod stats;
 mod tickets;
 mod validate;
+mod webhooks;
 mod whatsapp;
 
-pub use self::{edge::Edge, mount::routes, settings::ApiSettings};
+pub use self::{
+    document::{asyncapi_json, openapi_json},
+    edge::Edge,
+    mount::routes,
+    settings::ApiSettings,
+};
 
 /// What the operations work with. Shared by all requests.
 pub struct Deps {
     pub auth: Arc<Auth>,
     pub commands: Arc<Commands>,
     pub queries: Queries,
+    pub ingest: Ingest,
+    pub gateways: Gateways,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
+}
+
+/// Who reads providers' webhooks.
+pub struct Gateways {
+    pub whatsapp_cloud: WhatsAppCloud,
+    pub waha: Waha,
 }

@@ -13,8 +13,9 @@ use poem::{
 use poem_openapi::{__private::UrlQuery, OpenApi, registry::Registry};
 
 use super::{
-    Deps, bot::BotApi, conversations::ConversationsApi, ingest::IngestApi, messages::MessagesApi,
-    snapshot::SnapshotApi, stats::StatsApi, tickets::TicketsApi, whatsapp::WhatsAppApi,
+    Deps, bot::BotApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
+    messages::MessagesApi, snapshot::SnapshotApi, static_pages, stats::StatsApi,
+    tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
 use crate::wire::problem::{Code, Problem};
 
@@ -28,6 +29,7 @@ pub(super) type Resources = (
     WhatsAppApi,
     TicketsApi,
     IngestApi,
+    WebhooksApi,
 );
 
 fn resources(deps: &Arc<Deps>) -> Resources {
@@ -40,6 +42,7 @@ fn resources(deps: &Arc<Deps>) -> Resources {
         WhatsAppApi(deps.clone()),
         TicketsApi(deps.clone()),
         IngestApi(deps.clone()),
+        WebhooksApi(deps.clone()),
     )
 }
 
@@ -51,10 +54,11 @@ pub(super) fn register_schemas(registry: &mut Registry) {
 /// The routes of the REST interface, of the documents and of the page that shows them. `app` adds
 /// those of `delivery` and puts [`Edge`](super::Edge) around all.
 pub fn routes(deps: Arc<Deps>) -> Route {
+    let documents = Documents::new(&deps.settings);
     let templates = templates();
     let mut table = HashMap::new();
     resources(&deps).add_routes(&mut table);
-    let mut route = Route::new();
+    let mut route = static_pages::routes(Route::new(), &documents);
     for (pattern, methods) in table {
         let template = templates.get(&pattern).unwrap_or(&pattern).as_str().into();
         let endpoint = Methods { methods, template: PathPattern(template) };

@@ -87,18 +87,8 @@ pub struct ChangeConversation {
 /// A conversation after a write.
 #[derive(Debug, Object, Serialize)]
 pub struct ConversationWritten {
-    /// The conversation as this instance shows it; `null` when it has not come as far as
-    /// `cursor` in time, which takes nothing back.
-    pub conversation: Option<Conversation>,
-    /// The conversation's number.
-    pub conversation_id: u32,
-    /// Place of the write's first event; give it as `at_least` to read the write.
-    pub cursor: String,
-}
-
-/// A write that has nothing else to tell.
-#[derive(Debug, Object, Serialize)]
-pub struct Written {
+    /// As it is after the write.
+    pub conversation: Conversation,
     /// Place of the write's first event; give it as `at_least` to read the write.
     pub cursor: String,
 }
@@ -155,11 +145,10 @@ pub struct SetBotStatus {
 /// The bot after a write.
 #[derive(Debug, Object, Serialize)]
 pub struct BotWritten {
-    /// The bot as this instance shows it; `null` when it has not come as far as `cursor` in
-    /// time, which takes nothing back.
+    /// As it is after the write.
     #[oai(rename = "botStatus")]
     #[serde(rename = "botStatus")]
-    pub bot_status: Option<BotStatus>,
+    pub bot_status: BotStatus,
     /// Place of the write's first event; give it as `at_least` to read the write.
     pub cursor: String,
 }
@@ -174,7 +163,7 @@ pub struct SetWhatsAppState {
     #[oai(validator(max_length = 200))]
     pub name: Option<String>,
     /// What to show as a QR code, with `qr`.
-    #[oai(validator(max_length = 16384))]
+    #[oai(validator(max_length = 4096))]
     pub qr: Option<String>,
     #[oai(validator(max_length = 64))]
     pub quality: Option<String>,
@@ -185,11 +174,10 @@ pub struct SetWhatsAppState {
 /// The connection to WhatsApp after a write.
 #[derive(Debug, Object, Serialize)]
 pub struct WhatsAppWritten {
-    /// The state as this instance shows it; `null` when it has not come as far as `cursor` in
-    /// time, which takes nothing back.
+    /// As it is after the write.
     #[oai(rename = "whatsappState")]
     #[serde(rename = "whatsappState")]
-    pub whatsapp_state: Option<WhatsAppState>,
+    pub whatsapp_state: WhatsAppState,
     /// Place of the write's first event; give it as `at_least` to read the write.
     pub cursor: String,
 }
@@ -288,8 +276,8 @@ pub struct IngestStatus {
     /// WhatsApp's id of the message.
     #[oai(validator(min_length = 1, max_length = 300))]
     pub wa_message_id: String,
-    /// Who the message is with.
-    pub contact: IngestContact,
+    /// Who the message is with, where that is known.
+    pub contact: Option<IngestContact>,
     pub status: IngestStatusValue,
     /// When it came so far.
     pub timestamp: Moment,

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use poem::Result;
 use poem_openapi::OpenApi;
+use serde_json::json;
 
 use super::{
     Deps,
-    answer::{Answer, cursor_at, projected},
+    answer::{Answer, WriteAnswer, unsent},
     extract::{AtLeast, Caller, IdempotencyKey, JsonBody, MessagesRead, TenantWrite},
     shapes::{Chapter, SetWhatsAppState, WhatsAppWritten},
 };
 use crate::{
+    command::{self, Done, WhatsAppUpdate, Write},
     domain::{ids::ClientId, whatsapp::WhatsAppStatus},
     projection::to_wire,
     wire::{
@@ -45,25 +47,39 @@ impl WhatsAppApi {
         caller: Caller<TenantWrite>,
         /// Makes repeating the request harmless for 24 hours.
         #[oai(name = "Idempotency-Key")]
-        _key: IdempotencyKey,
+        key: IdempotencyKey,
         body: JsonBody<SetWhatsAppState>,
-    ) -> Result<Answer<WhatsAppWritten>> {
-        let client = caller.identity.client_id;
+    ) -> Result<WriteAnswer<WhatsAppWritten>> {
+        let request = key.request(&body.bytes);
         let SetWhatsAppState { status, phone_number, name, qr, quality, reason } = body.value;
         let status = from_wire(status);
-        let actor = caller.actor();
-        let position = self
-            .0
-            .commands
-            .set_whatsapp_state(client, &actor, status, phone_number, name, qr, quality, reason)
+        let write = Write::SetWhatsAppState(WhatsAppUpdate {
+            status,
+            phone_number,
+            name,
+            qr,
+            quality,
+            reason,
+        });
+        let client = caller.identity.client_id;
+        let commands = &self.0.commands;
+        let answered = commands
+            .write(client, &caller.actor(), request.as_ref(), write, answer)
             .await
             .map_err(Problem::from)?;
-        let whatsapp_state = match projected(&self.0, position).await? {
-            true => Some(self.read(client).await?),
-            false => None,
-        };
-        Ok(Answer(WhatsAppWritten { whatsapp_state, cursor: cursor_at(&self.0, position) }))
+        Ok(WriteAnswer::new(&self.0, answered))
     }
+}
+
+/// What the write is answered with.
+fn answer(done: &Done) -> command::Answer {
+    let Done::WhatsApp(state) = done else {
+        return command::Answer { status: 200, body: json!({}) };
+    };
+    unsent(
+        200,
+        &WhatsAppWritten { whatsapp_state: to_wire::whatsapp(state), cursor: String::new() },
+    )
 }
 
 impl WhatsAppApi {

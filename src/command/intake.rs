@@ -8,20 +8,22 @@ use std::{collections::HashSet, sync::Arc};
 use serde_json::json;
 
 use super::{
-    Actor, CommandError, Commands, Core, IntakeOutcome, conversation_stream,
+    Actor, Answer, Answered, CommandError, Commands, Core, IntakeOutcome, Request,
+    conversation_stream,
     directory::{PlaceError, Placed, Placing, Settled, Telling, Told},
+    idempotency::Keyed,
     recent::Key,
 };
 use crate::{
     domain::{
         conversation::Contact,
         event::{EventData, IncomingMessage, MessageAmendment, StatusChange},
-        ids::{ClientId, ConversationId, MessageId},
+        ids::{ClientId, ConversationId, MessageId, Position},
         intake::{Intake, IntakeAmendment, IntakeMessage, IntakeStatus},
         message::{Direction, MessageStatus},
         whatsapp::{WhatsApp, WhatsAppStatus},
     },
-    event_log::{Append, Expected, StreamName},
+    event_log::{Append, AppendError, Expected, StreamName},
 };
 
 /// The most things in one call.
@@ -84,6 +86,37 @@ impl Commands {
             Err(PlaceError::Failed(error)) => return Err(error),
         };
         Ok(self.outcomes(client, &work, &settled))
+    }
+
+    /// As [`Commands::take_in`], under an `Idempotency-Key`: whoever comes with the same key is
+    /// told the first outcome again. The answer is kept in an append of its own: should it fail,
+    /// things that are stored are duplicates when they come again, so nothing is done twice.
+    pub async fn take_in_once(
+        &self,
+        client: ClientId,
+        actor: &Actor,
+        request: &Request,
+        items: Vec<Intake>,
+        answer: impl FnOnce(Vec<IntakeOutcome>) -> Answer + Send,
+    ) -> Result<Answered, CommandError> {
+        let keyed = Keyed::begin(&self.core, &self.turns, client, request).await;
+        if let Some(first) = keyed.first_answer(&self.core, client).await? {
+            return Ok(first);
+        }
+        let answer = answer(self.take_in(client, actor, items).await?);
+        let entry = keyed.entry(&self.core, client, &actor.0, &answer, None);
+        match self.core.log.append(vec![entry]).await {
+            Ok(appended) => {
+                let position = appended.last().map_or(Position::START, |last| last.position);
+                Ok(Answered { answer, position, repeated: false })
+            }
+            // Another instance was asked the same at the same time and answered first.
+            Err(AppendError::Conflict { .. }) => {
+                let first = keyed.first_answer(&self.core, client).await?;
+                first.ok_or(CommandError::Unavailable)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Decides what is to be done with each thing.
