@@ -32,10 +32,6 @@ pub mod idempotency;
 mod identity;
 mod intake;
 mod recent;
-#[cfg(test)]
-pub mod testing;
-#[cfg(test)]
-mod tests;
 pub mod view;
 pub mod write;
 
@@ -201,3 +197,8 @@ const MERGES_FOLLOWED_MAX: usize = 8;
 fn conversation_stream(client: ClientId, id: ConversationId) -> crate::event_log::StreamName {
     crate::event_log::StreamName::Conversation(client, id)
 }
+
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;

@@ -16,9 +16,6 @@ use crate::{
     metrics::INTAKE_ITEMS,
 };
 
-#[cfg(test)]
-mod tests;
-
 /// Takes in what gateways bring. One per process, shared.
 pub struct Ingest {
     commands: Arc<Commands>,
@@ -119,3 +116,6 @@ fn count(provider: &'static str, outcome: &'static str, number: usize) {
             .increment(number as u64);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,8 @@ const APPLICATION_ID: i64 = 0x436e_646f;
 const SCHEMA_VERSION: i64 = 1;
 /// How long to wait for somebody outside who has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same while opening.
+const OPEN_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pages of write-ahead log after which a commit also moves them into the file.
 const CHECKPOINT_PAGES: i64 = 4000;
 /// A file up to this size is checked in full when it is opened; a larger one on demand.
@@ -170,7 +172,7 @@ fn create_private(path: &Path) -> Result<(), LogError> {
 
 fn prepare(path: &Path, connection: &Connection) -> Result<(StoreIdentity, Position), LogError> {
     let wrong = |error: rusqlite::Error| log_error(path, &error);
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
+    connection.busy_timeout(OPEN_BUSY_TIMEOUT).map_err(wrong)?;
     if connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
         .map_err(wrong)?
@@ -180,6 +182,9 @@ fn prepare(path: &Path, connection: &Connection) -> Result<(StoreIdentity, Posit
     }
     recognize(path, connection)?;
     set_pragmas(connection).map_err(wrong)?;
+    // Says now, and not at the first append, that somebody outside has the file locked.
+    connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(wrong)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
     let size = std::fs::metadata(path).map_or(0, |file| file.len());
     if size <= CHECKED_AT_OPEN_BYTES {
         check_pages(path, connection)?;

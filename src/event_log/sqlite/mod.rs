@@ -67,11 +67,15 @@ impl SqliteLog {
     /// Opens the log in the file at `path`, creating it when there is none. Blocks for as long as
     /// the file needs: call it while starting.
     pub fn open(path: &Path) -> Result<Self, LogError> {
+        Self::open_with_ring(path, RING_RECORDS_MAX, RING_BYTES_MAX)
+    }
+
+    fn open_with_ring(path: &Path, records_max: usize, bytes_max: usize) -> Result<Self, LogError> {
         let opened = file::open(path)?;
         let (head, _) = watch::channel(Head { position: opened.head, closed: false });
         let shared = Arc::new(Shared {
             head,
-            ring: Ring::new(opened.head, RING_RECORDS_MAX, RING_BYTES_MAX),
+            ring: Ring::new(opened.head, records_max, bytes_max),
             readers: Readers::new(path.to_owned()),
             trouble: Mutex::new(None),
         });
