@@ -9,6 +9,7 @@
 //! **Invariant:** a key that nobody reads is an error, in the file and in the environment: a
 //! misspelt bound would otherwise be a missing one.
 
+pub mod demo;
 pub mod known;
 pub mod reference;
 pub mod sources;

@@ -29,6 +29,7 @@ pub mod delivery;
 
 pub mod api;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod console;
 pub mod metrics;

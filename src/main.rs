@@ -1,3 +1,7 @@
-//! The command line.
+//! The command line; all of it is in [`condorito::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    condorito::cli::run()
+}

@@ -48,7 +48,11 @@ pub fn listing(loaded: &Loaded) -> String {
         let value = match set {
             Some(_) if known.secret => "<redacted>".to_owned(),
             Some((value, _)) => redacted(&known.path, value).to_string(),
-            None => default_text(known).unwrap_or_else(|| "-".to_owned()),
+            None => {
+                let computed = loaded.computed.iter().find(|(path, _)| *path == known.path);
+                let computed = computed.map(|(_, text)| format!("{text:?}"));
+                computed.or_else(|| default_text(known)).unwrap_or_else(|| "-".to_owned())
+            }
         };
         let origin = set.map_or_else(|| "default".to_owned(), |(_, origin)| origin.to_string());
         let _ = writeln!(text, "{} = {value}  # {origin}", known.path);

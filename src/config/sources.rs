@@ -44,6 +44,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// What was set, by key.
     pub values: BTreeMap<String, (Value, Origin)>,
+    /// Defaults that follow from other settings.
+    pub computed: Vec<(&'static str, String)>,
 }
 
 /// Where a value stands.
@@ -232,7 +234,7 @@ impl Merged {
         if !self.problems.is_empty() {
             return Err(ConfigError { problems: self.problems });
         }
-        let mut loaded = Loaded { settings, file, values: self.values };
+        let mut loaded = Loaded { settings, file, values: self.values, computed: Vec::new() };
         loaded.fill_in_paths();
         Ok(loaded)
     }
@@ -260,13 +262,17 @@ impl Loaded {
     fn fill_in_paths(&mut self) {
         if !self.is_set("data_dir") {
             self.settings.data_dir = PathBuf::from("data");
+            self.computed.push(("data_dir", "data".to_owned()));
         }
         if !self.is_set("log") {
             let path = self.settings.data_dir.join("log.db");
             self.settings.log = format!("sqlite:{}", path.display());
+            self.computed.push(("log", self.settings.log.clone()));
         }
         if !self.is_set("projection.path") {
             self.settings.projection.path = self.settings.data_dir.join("read-model.db");
+            let path = self.settings.projection.path.display().to_string();
+            self.computed.push(("projection.path", path));
         }
     }
 }
