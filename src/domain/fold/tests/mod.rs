@@ -9,6 +9,7 @@ mod conversation;
 mod events;
 mod merge;
 mod message;
+mod nonsense;
 mod properties;
 mod sending;
 mod status;
