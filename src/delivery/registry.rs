@@ -128,6 +128,10 @@ impl Registry {
         Ok(Connection { registry: self.clone(), client, transport, ending: Ending::Client })
     }
 
+    pub fn metrics(&self, transport: Transport) -> &TransportMetrics {
+        &self.transports[transport as usize]
+    }
+
     /// Connections now.
     pub fn connections(&self) -> usize {
         self.counts.lock().total
@@ -162,7 +166,7 @@ pub struct Connection {
 
 impl Connection {
     pub fn metrics(&self) -> &TransportMetrics {
-        &self.registry.transports[self.transport as usize]
+        self.registry.metrics(self.transport)
     }
 
     /// Says why it is about to end; without a word it was the client.

@@ -1,8 +1,11 @@
 //! Opening sessions: what all of them share, and how a request becomes a place in the feed.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -20,7 +23,7 @@ use crate::{
     feed::{
         frame::Encoding,
         hub::{Hub, Start},
-        subscriber::{ResetReason, Subscriber},
+        subscriber::ResetReason,
     },
     projection::queries::{Queries, QueryError},
     runtime::{clock::Clock, shutdown::Shutdown},
@@ -36,6 +39,7 @@ use crate::{
 pub trait ReadModel: Send + Sync + 'static {
     async fn snapshot(&self, client: ClientId, limit: usize) -> Result<Snapshot, QueryError>;
     async fn feed_at(&self, client: ClientId, time: Timestamp) -> Result<Cursor, QueryError>;
+    async fn at_least(&self, cursor: Cursor, wait: Duration) -> Result<(), QueryError>;
 }
 
 #[async_trait]
@@ -46,6 +50,10 @@ impl ReadModel for Queries {
 
     async fn feed_at(&self, client: ClientId, time: Timestamp) -> Result<Cursor, QueryError> {
         Queries::feed_at(self, client, time).await
+    }
+
+    async fn at_least(&self, cursor: Cursor, wait: Duration) -> Result<(), QueryError> {
+        Queries::at_least(self, cursor, wait).await
     }
 }
 
@@ -103,6 +111,18 @@ impl Sessions {
     /// Connections now, of all transports.
     pub fn connections(&self) -> usize {
         self.registry.connections()
+    }
+
+    /// Counts what a poll is answered with.
+    pub(super) fn count_polled(&self, events: u32, bytes: usize, oldest_taken_in: Timestamp) {
+        if events == 0 {
+            return;
+        }
+        let metrics = self.registry.metrics(Transport::Polling);
+        metrics.deliveries.increment(u64::from(events));
+        metrics.bytes.increment(bytes as u64);
+        let lag_ms = self.clock.now().since(oldest_taken_in).max(0);
+        metrics.lag_seconds.record(lag_ms as f64 / 1_000.0);
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -181,7 +201,7 @@ impl Sessions {
         ))
     }
 
-    /// Follows the feed without a session, for a poll.
+    /// Where a request starts.
     pub(super) async fn opening(
         &self,
         client: ClientId,

@@ -20,6 +20,10 @@ pub enum Encoding {
     WsDeflate,
     /// Server-Sent Events with `id:` and `data:`.
     Sse,
+    /// The same in pieces of one raw deflate stream, none of which looks back into another: after
+    /// a gzip header of its own, any client can be sent the same pieces. So gzip costs no memory
+    /// per connection and is done once for all.
+    SseGzip,
     /// JSON objects, each followed by a comma.
     Json,
 }
@@ -69,7 +73,15 @@ pub fn write_event(out: &mut Vec<u8>, event: &PublicFrame, encoding: Encoding, e
 pub fn control(encoding: Encoding, json: &[u8], id: Option<(Cursor, &str)>) -> Bytes {
     let mut out = Vec::with_capacity(json.len() + 64);
     write_payload(&mut out, json, encoding, id);
-    Bytes::from(out)
+    Bytes::from(finish(out, encoding))
+}
+
+/// What comes last, over all that is written at once.
+pub fn finish(out: Vec<u8>, encoding: Encoding) -> Vec<u8> {
+    match encoding {
+        Encoding::SseGzip => deflate_piece(&out),
+        _ => out,
+    }
 }
 
 fn write_payload(out: &mut Vec<u8>, json: &[u8], encoding: Encoding, id: Option<(Cursor, &str)>) {
@@ -79,7 +91,7 @@ fn write_payload(out: &mut Vec<u8>, json: &[u8], encoding: Encoding, id: Option<
             Some(deflated) => write_ws_frame(out, &deflated, RSV1),
             None => write_ws_frame(out, json, 0),
         },
-        Encoding::Sse => {
+        Encoding::Sse | Encoding::SseGzip => {
             if let Some((cursor, epoch)) = id {
                 write_sse_id(out, cursor, epoch);
             }
@@ -117,31 +129,56 @@ fn write_ws_frame(out: &mut Vec<u8>, payload: &[u8], flags: u8) {
     out.extend_from_slice(payload);
 }
 
+/// What a flush ends with.
+const FLUSH_TAIL: &[u8] = &[0, 0, 0xff, 0xff];
+
 /// Deflates a message as RFC 7692 has it: raw, flushed, without the trailing `00 00 ff ff`.
 /// `None` when that is not shorter.
 fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
-    thread_local! {
-        // One per thread, reset for each message: there is no context takeover.
-        static COMPRESS: RefCell<Compress> =
-            RefCell::new(Compress::new(Compression::new(DEFLATE_LEVEL), false));
-    }
-    const TAIL: &[u8] = &[0, 0, 0xff, 0xff];
-
     if payload.len() < DEFLATE_BYTES_MIN {
         return None;
     }
-    COMPRESS.with_borrow_mut(|compress| {
-        compress.reset();
-        // Room for the payload and no more: what does not fit is not worth sending.
-        let mut out = Vec::with_capacity(payload.len() + TAIL.len());
+    // Room for the payload and no more: what does not fit is not worth sending.
+    let mut out = Vec::with_capacity(payload.len() + FLUSH_TAIL.len());
+    with_fresh_compressor(|compress| {
         compress.compress_vec(payload, &mut out, FlushCompress::Sync).ok()?;
         let all_taken = compress.total_in() == payload.len() as u64;
-        let shorter = out.len() - TAIL.len().min(out.len()) < payload.len();
-        if !all_taken || !out.ends_with(TAIL) || !shorter {
-            return None;
+        (all_taken && out.ends_with(FLUSH_TAIL)).then_some(())
+    })?;
+    out.truncate(out.len() - FLUSH_TAIL.len());
+    (out.len() < payload.len()).then_some(out)
+}
+
+/// Deflates a piece of a stream: flushed to a whole byte, not the last one.
+fn deflate_piece(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() / 2 + 64);
+    with_fresh_compressor(|compress| {
+        loop {
+            let taken = compress.total_in() as usize;
+            let room = out.len() + (payload.len() - taken) / 2 + 64;
+            out.reserve(room - out.len());
+            // Compressing into a vector with room does not fail.
+            if compress.compress_vec(&payload[taken..], &mut out, FlushCompress::Sync).is_err() {
+                return;
+            }
+            // With room left over, all is out.
+            if compress.total_in() as usize == payload.len() && out.len() < out.capacity() {
+                return;
+            }
         }
-        out.truncate(out.len() - TAIL.len());
-        Some(out)
+    });
+    out
+}
+
+/// There is one compressor per thread, reset for each message: nothing looks back.
+fn with_fresh_compressor<T>(compress: impl FnOnce(&mut Compress) -> T) -> T {
+    thread_local! {
+        static COMPRESS: RefCell<Compress> =
+            RefCell::new(Compress::new(Compression::new(DEFLATE_LEVEL), false));
+    }
+    COMPRESS.with_borrow_mut(|compressor| {
+        compressor.reset();
+        compress(compressor)
     })
 }
 
@@ -188,11 +225,36 @@ mod tests {
 
     #[test]
     fn what_deflating_does_not_shorten_goes_plain() {
-        let noise: Vec<u8> =
-            (0..4000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .take(4_000)
+        .collect();
         let frame = control(Encoding::WsDeflate, &noise, None);
         assert_eq!(frame[0], 0x81);
         assert_eq!(control(Encoding::WsDeflate, b"{}", None).as_ref(), b"\x81\x02{}");
+    }
+
+    #[test]
+    fn gzip_pieces_of_any_size_join_to_one_stream() {
+        let mut stream = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+        let mut expected = Vec::new();
+        for length in [1, 40, 600, 300_000, 0, 70_000] {
+            let text: Vec<u8> = (0..length).map(|i: u32| (i.wrapping_mul(i) >> 7) as u8).collect();
+            stream.extend_from_slice(&control(Encoding::SseGzip, &text, None));
+            expected.extend_from_slice(b"data: ");
+            expected.extend_from_slice(&text);
+            expected.extend_from_slice(b"\n\n");
+        }
+        let mut out = Vec::new();
+        let mut reader = flate2::read::GzDecoder::new(stream.as_slice());
+        let end = std::io::Read::read_to_end(&mut reader, &mut out);
+        assert!(end.is_err(), "a stream that goes on has no trailer yet");
+        assert!(out == expected);
     }
 
     #[test]

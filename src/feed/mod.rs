@@ -33,7 +33,7 @@ mod ring;
 mod segment;
 pub mod subscriber;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Settings of the feed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

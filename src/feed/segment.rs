@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{
     filter::{Filter, Types},
-    frame::{Encoding, Frame},
+    frame::{Encoding, Frame, finish},
 };
 use crate::{domain::time::Timestamp, projection::PublicFrame, wire::cursor::Cursor};
 
@@ -127,7 +127,7 @@ impl Segment {
         for frame in shown {
             writer.put(&frame.event, |out| frame.write_to(out, encoding, epoch));
         }
-        writer.finish()
+        writer.finish(encoding)
     }
 }
 
@@ -157,9 +157,9 @@ impl Writer {
         self.events
     }
 
-    pub(super) fn finish(self) -> Encoded {
+    pub(super) fn finish(self, encoding: Encoding) -> Encoded {
         Encoded {
-            bytes: Bytes::from(self.out),
+            bytes: Bytes::from(finish(self.out, encoding)),
             events: self.events,
             oldest_taken_in: self.oldest_taken_in,
         }

@@ -111,6 +111,8 @@ pub struct Subscriber {
     moved_to: Cursor,
     place: Place,
     seat: Seat,
+    /// When the ring had nothing last, nothing waited to be sealed either.
+    all_sealed: bool,
     /// `at` is known not to lie beyond the log.
     known: bool,
     /// `at` was checked against retention and backlog since the ring last held it.
@@ -130,6 +132,7 @@ impl Subscriber {
         encoding: Encoding,
     ) -> Self {
         Self {
+            all_sealed: false,
             known: at <= hub.head(),
             hub,
             ring,
@@ -195,6 +198,17 @@ impl Subscriber {
         poll_fn(|cx| self.poll_batch(cx, budget)).await
     }
 
+    /// What is there already, waiting for nothing but the table and the end of the batch window;
+    /// `None` when the subscriber has caught up. Cancel-safe.
+    pub async fn ready_batch(&mut self, budget: Budget) -> Option<Next> {
+        poll_fn(|cx| match self.poll_batch(cx, budget) {
+            Poll::Ready(next) => Poll::Ready(Some(next)),
+            Poll::Pending if self.lookup.is_none() && self.all_sealed => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
     /// What comes next, if it is there; else the task is woken when it may be.
     pub fn poll_batch(&mut self, cx: &mut Context<'_>, budget: Budget) -> Poll<Next> {
         loop {
@@ -222,6 +236,7 @@ impl Subscriber {
                     }
                 }
                 Taken::Nothing { all_sealed } => {
+                    self.all_sealed = all_sealed;
                     self.catching_up = false;
                     if all_sealed && seen > self.at {
                         self.at = seen;
@@ -320,11 +335,11 @@ impl Subscriber {
         let mut upto = self.at;
         for frame in segment.frames().iter().filter(|frame| frame.event.cursor > self.at) {
             if !self.is_before_barrier(frame.event.cursor) {
-                return (some_events(writer), self.barrier.unwrap_or(upto));
+                return (self.some_events(writer), self.barrier.unwrap_or(upto));
             }
             if self.filter.shows(&frame.event) {
                 if writer.events() == events_max {
-                    return (some_events(writer), upto);
+                    return (self.some_events(writer), upto);
                 }
                 writer.put(&frame.event, |out| {
                     frame.write_to(out, self.encoding, &self.hub.epoch);
@@ -332,7 +347,11 @@ impl Subscriber {
             }
             upto = frame.event.cursor;
         }
-        (some_events(writer), segment.last())
+        (self.some_events(writer), segment.last())
+    }
+
+    fn some_events(&self, writer: Writer) -> Option<Encoded> {
+        (writer.events() > 0).then(|| writer.finish(self.encoding))
     }
 
     fn move_to(&mut self, cursor: Cursor) {
@@ -402,7 +421,7 @@ impl Subscriber {
             self.moved_to = last.map_or(self.moved_to, |last| last.max(self.moved_to));
             self.at = self.at.max(scanned_to).max(self.moved_to);
         }
-        let encoded = some_events(writer)?;
+        let encoded = self.some_events(writer)?;
         Some(Batch {
             bytes: SmallVec::from_iter([encoded.bytes]),
             events: encoded.events,
@@ -411,10 +430,6 @@ impl Subscriber {
             more: stopped || !at_head,
         })
     }
-}
-
-fn some_events(writer: Writer) -> Option<Encoded> {
-    (writer.events() > 0).then(|| writer.finish())
 }
 
 impl Drop for Subscriber {

@@ -1,0 +1,291 @@
+//! `GET /v1/events`: polling, short and long.
+//!
+//! A poll follows the feed for as long as it waits: it is woken by the ring like any stream, and
+//! costs neither a thread nor a query meanwhile. A poller that comes back in time finds the ring
+//! still there, so steady polling does not touch the database at all.
+//!
+//! `snapshot=true` answers at once with the state and its cursor, which then takes the place of
+//! the one sent.
+
+use std::{io::Write, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use poem::{
+    Endpoint, IntoResponse, Request, Response, Result,
+    http::{StatusCode, header},
+};
+use serde::Serialize;
+use tokio::time::timeout;
+use url::form_urlencoded;
+
+use super::{
+    registry::Transport,
+    request::StreamRequest,
+    sessions::{Opening, Sessions},
+};
+use crate::{
+    auth::{Auth, Identity, Scopes},
+    domain::{ids::ClientId, time::Timestamp},
+    feed::{
+        frame::Encoding,
+        hub::Start,
+        subscriber::{Batch, Budget, Next, ResetReason, Subscriber},
+    },
+    projection::queries::QueryError,
+    wire::{
+        cursor::Cursor,
+        problem::{Code, FieldError, Problem},
+        types::Snapshot,
+    },
+};
+
+const LIMIT_DEFAULT: u32 = 100;
+const LIMIT_MAX: u32 = 1_000;
+const WAIT_MAX_S: f64 = 60.0;
+
+/// An answer holds about this many bytes of events at most, whatever its `limit`; the rest comes
+/// with the next poll (`has_more`).
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// How long `at_least` waits.
+const AT_LEAST_WAIT: Duration = Duration::from_secs(5);
+
+/// The endpoint of polls.
+pub struct Poll {
+    sessions: Arc<Sessions>,
+    auth: Arc<Auth>,
+}
+
+/// What polls have beside what all transports take.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    limit: u32,
+    wait: Duration,
+    at_least: Option<String>,
+}
+
+impl Poll {
+    pub fn new(sessions: Arc<Sessions>, auth: Arc<Auth>) -> Self {
+        Self { sessions, auth }
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Response, Problem> {
+        let identity = self.auth.identify_request(request).await?;
+        let query = request.uri().query().unwrap_or_default();
+        let stream = StreamRequest::parse(query)?;
+        let asked = Asked::parse(query)?;
+        let body = answer(&self.sessions, &identity, &stream, &asked).await?;
+        let response = Response::builder()
+            .status(StatusCode::OK)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CACHE_CONTROL, "no-store");
+        Ok(response.body(body))
+    }
+}
+
+impl Endpoint for Poll {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        Ok(self.answer(&request).await.unwrap_or_else(Problem::into_response))
+    }
+}
+
+impl Asked {
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let mut asked = Self { limit: LIMIT_DEFAULT, wait: Duration::ZERO, at_least: None };
+        let mut errors = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match name.as_ref() {
+                "limit" => match value.parse() {
+                    Ok(limit @ 1..=LIMIT_MAX) => asked.limit = limit,
+                    _ => errors.push(FieldError::of_parameter("limit", "is not 1 to 1000")),
+                },
+                "wait" => match value.parse::<f64>() {
+                    Ok(wait) if (0.0..=WAIT_MAX_S).contains(&wait) => {
+                        asked.wait = Duration::from_secs_f64(wait);
+                    }
+                    _ => errors.push(FieldError::of_parameter("wait", "is not 0 to 60 seconds")),
+                },
+                "at_least" => asked.at_least = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        match errors.is_empty() {
+            true => Ok(asked),
+            false => Err(Problem::new(Code::InvalidParameter).errors(errors)),
+        }
+    }
+}
+
+async fn answer(
+    sessions: &Arc<Sessions>,
+    identity: &Identity,
+    request: &StreamRequest,
+    asked: &Asked,
+) -> Result<Vec<u8>, Problem> {
+    identity.require(Scopes::EVENTS_READ)?;
+    let client = identity.client_id;
+    if let Some(at_least) = &asked.at_least {
+        wait_for(sessions, at_least).await?;
+    }
+    if request.snapshot {
+        return snapshot(sessions, client).await;
+    }
+    let start = match sessions.opening(client, request).await? {
+        Opening::At(Start::Live) => {
+            return Ok(Answer::at(sessions.hub().head()).into_json(sessions));
+        }
+        Opening::At(start) => start,
+        Opening::Unknown => {
+            sessions.hub().count_reset(ResetReason::UnknownCursor);
+            return Err(gone(sessions, ResetReason::UnknownCursor, sessions.hub().head()));
+        }
+    };
+    let subscriber = sessions.hub().subscribe(client, start, request.filter, Encoding::Json);
+    let answer = collect(sessions, identity, subscriber, asked).await?;
+    sessions.count_polled(answer.events, answer.bytes, answer.oldest_taken_in);
+    Ok(answer.into_json(sessions))
+}
+
+/// What there is, or what comes while the poll waits.
+async fn collect(
+    sessions: &Arc<Sessions>,
+    identity: &Identity,
+    mut subscriber: Subscriber,
+    asked: &Asked,
+) -> Result<Answer, Problem> {
+    let mut answer = Answer::at(subscriber.cursor());
+    let mut next = subscriber.ready_batch(answer.budget(asked.limit)).await;
+    if next.is_none() && !asked.wait.is_zero() {
+        let _counted = sessions.admit(Transport::Polling, identity)?;
+        let budget = answer.budget(asked.limit);
+        next = wait(sessions, identity, &mut subscriber, budget, asked.wait).await;
+    }
+    while let Some(found) = next {
+        match found {
+            Next::Batch(batch) => answer.add(batch),
+            // What was found is given; the next poll meets what is in the way.
+            Next::Reset { .. } | Next::Unavailable if answer.events > 0 => {
+                answer.has_more = true;
+                return Ok(answer);
+            }
+            Next::Reset { reason, cursor } => return Err(gone(sessions, reason, cursor)),
+            Next::Unavailable => return Err(Problem::new(Code::Overloaded).retry_after_s(1)),
+            Next::Paused => {}
+        }
+        if answer.events >= asked.limit || answer.bytes >= ANSWER_BYTES_MAX {
+            return Ok(answer);
+        }
+        next = subscriber.ready_batch(answer.budget(asked.limit)).await;
+    }
+    answer.has_more = false;
+    // Past what the filter hid, too.
+    answer.cursor = subscriber.cursor();
+    Ok(answer)
+}
+
+/// Waits for events, no longer than the token holds and the instance stays.
+async fn wait(
+    sessions: &Arc<Sessions>,
+    identity: &Identity,
+    subscriber: &mut Subscriber,
+    budget: Budget,
+    wait: Duration,
+) -> Option<Next> {
+    let lifetime_ms = identity.expires_at.since(sessions.clock.now()).max(0) as u64;
+    let wait = wait.min(Duration::from_millis(lifetime_ms));
+    tokio::select! {
+        found = timeout(wait, subscriber.next_batch(budget)) => found.ok(),
+        () = sessions.shutdown.draining.cancelled() => None,
+    }
+}
+
+/// Waits until this instance's feed has come as far as `at_least`.
+async fn wait_for(sessions: &Arc<Sessions>, at_least: &str) -> Result<(), Problem> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+    let cursor = Cursor::parse(at_least, sessions.hub().epoch())?;
+    // The feed hears of a commit right after the read model has it.
+    let in_feed = async {
+        sessions.read_model.at_least(cursor, AT_LEAST_WAIT).await?;
+        while sessions.hub().position() < cursor.position {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    };
+    timeout(AT_LEAST_WAIT, in_feed).await.unwrap_or(Err(QueryError::NotYet))?;
+    Ok(())
+}
+
+async fn snapshot(sessions: &Arc<Sessions>, client: ClientId) -> Result<Vec<u8>, Problem> {
+    #[derive(Serialize)]
+    struct Body {
+        events: [(); 0],
+        cursor: String,
+        has_more: bool,
+        snapshot: Snapshot,
+    }
+    let limit = sessions.settings().snapshot_conversations_max;
+    let snapshot = sessions.read_model.snapshot(client, limit).await?;
+    let body = Body { events: [], cursor: snapshot.cursor.clone(), has_more: false, snapshot };
+    // String keys and finite numbers: this does not fail.
+    Ok(serde_json::to_vec(&body).unwrap_or_default())
+}
+
+fn gone(sessions: &Sessions, reason: ResetReason, cursor: Cursor) -> Problem {
+    let code = match reason {
+        ResetReason::UnknownCursor => Code::UnknownCursor,
+        ResetReason::ExpiredCursor => Code::ExpiredCursor,
+        ResetReason::TooFarBehind => Code::TooFarBehind,
+    };
+    Problem::new(code).cursor(sessions.cursor_text(cursor))
+}
+
+/// What a poll is answered with.
+struct Answer {
+    chunks: Vec<Bytes>,
+    bytes: usize,
+    events: u32,
+    cursor: Cursor,
+    has_more: bool,
+    oldest_taken_in: Timestamp,
+}
+
+impl Answer {
+    fn at(cursor: Cursor) -> Self {
+        let oldest_taken_in = Timestamp(i64::MAX);
+        Self { chunks: Vec::new(), bytes: 0, events: 0, cursor, has_more: false, oldest_taken_in }
+    }
+
+    fn add(&mut self, batch: Batch) {
+        self.bytes += batch.bytes.iter().map(Bytes::len).sum::<usize>();
+        self.events += batch.events;
+        self.cursor = batch.cursor;
+        self.has_more = batch.more;
+        self.oldest_taken_in = self.oldest_taken_in.min(batch.oldest_taken_in);
+        self.chunks.extend(batch.bytes);
+    }
+
+    fn budget(&self, limit: u32) -> Budget {
+        Budget {
+            bytes: ANSWER_BYTES_MAX.saturating_sub(self.bytes),
+            events: limit.saturating_sub(self.events),
+        }
+    }
+
+    fn into_json(self, sessions: &Sessions) -> Vec<u8> {
+        const AROUND_BYTES: usize = 128;
+        let mut body = Vec::with_capacity(self.bytes + AROUND_BYTES);
+        body.extend_from_slice(b"{\"events\":[");
+        for chunk in &self.chunks {
+            body.extend_from_slice(chunk);
+        }
+        // Each event is followed by a comma.
+        body.pop_if(|last| *last == b',');
+        let cursor = self.cursor.display(sessions.hub().epoch());
+        // Writing into a vector does not fail; a cursor needs no escaping.
+        let _ = write!(body, "],\"cursor\":\"{cursor}\",\"has_more\":{}}}", self.has_more);
+        body
+    }
+}
