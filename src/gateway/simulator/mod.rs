@@ -5,4 +5,12 @@
 //! posting signed webhooks and REST calls to the server's own HTTP address, so that the demo
 //! takes the same way as the real thing. `payloads` builds the bodies, for others as well.
 
+mod cast;
 pub mod payloads;
+mod runner;
+mod story;
+
+pub use runner::{
+    MAX_EVENTS_PER_MINUTE, MintToken, SimulatorError, SimulatorSettings, Target, run,
+};
+pub use story::{Names, Step, Story};

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// How the installation receives from WAHA.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WahaSettings {
     /// The key of sessions that have none of their own: WAHA's `WHATSAPP_HOOK_HMAC_KEY`.
