@@ -1,6 +1,6 @@
 //! The contract of a WebSocket, over a real socket: listener, handshake, session, connection.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -86,6 +86,10 @@ impl ReadModel for Empty {
 
     async fn feed_at(&self, _: ClientId, _: Timestamp) -> Result<Cursor, QueryError> {
         Ok(Cursor::START)
+    }
+
+    async fn at_least(&self, _: Cursor, _: Duration) -> Result<(), QueryError> {
+        Ok(())
     }
 }
 
