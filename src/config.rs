@@ -23,11 +23,12 @@ use serde::Deserialize;
 use crate::{
     api::settings::ApiSettings,
     auth::{AuthSettings, cors::CorsSettings, rate_limit::RateLimitSettings},
-    delivery::{listener::ListenerSettings, settings::DeliverySettings},
+    delivery::{listener::ListenerSettings, settings::DeliverySettings, ws::WebSocketSettings},
     domain::ids::ClientId,
     feed::FeedSettings,
     gateway::{
         routes::{TenantRoutes, TenantRouting},
+        waha::WahaSettings,
         whatsapp_cloud::WhatsAppCloudSettings,
     },
     projection::settings::ProjectionSettings,
@@ -47,8 +48,10 @@ pub struct Settings {
     pub rate_limits: RateLimitSettings,
     pub cors: CorsSettings,
     pub delivery: DeliverySettings,
+    pub websocket: WebSocketSettings,
     pub feed: FeedSettings,
     pub whatsapp_cloud: WhatsAppCloudSettings,
+    pub waha: WahaSettings,
     pub projection: ProjectionSettings,
     pub logging: LoggingSettings,
     /// The tenants and what of the providers belongs to each: one `[[tenants]]` table per tenant.
@@ -56,6 +59,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The file of the embedded log; `None` when `log` names no backend that this build has,
+    /// which validation refuses.
+    pub fn log_path(&self) -> Option<PathBuf> {
+        self.log.strip_prefix("sqlite:").map(PathBuf::from)
+    }
+
     /// What of the providers belongs to which tenant, as the gateways take it.
     pub fn tenant_routing(&self) -> Vec<TenantRouting> {
         let routing = |tenant: &TenantSettings| TenantRouting {

@@ -10,9 +10,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
-/// The routes below `/` and `/console/`.
-pub fn routes() -> Route {
-    Route::new()
+/// Adds the page and its files.
+pub fn mount(routes: Route) -> Route {
+    routes
         .at("/", get(index))
         .at("/console/live.css", get(style))
         .at("/console/live.js", get(script))

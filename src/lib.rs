@@ -28,6 +28,7 @@ pub mod feed;
 pub mod delivery;
 
 pub mod api;
+pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod config;

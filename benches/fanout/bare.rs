@@ -1,9 +1,11 @@
 //! The baseline: a bare epoll loop that keeps nothing and writes ready bytes.
 //!
-//! A publisher sends frames of a known size and is answered with one byte; every frame goes to
-//! every subscriber, (a) one event a write, or (b) all that has come in one write.
+//! A publisher sends frames of a known size, each behind the two bytes of its group, and is
+//! answered with one byte. A frame goes to every subscriber of its group: (a) one event a write,
+//! or (b) all that has come in one write.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     io::{self, Read, Write},
     net::SocketAddr,
 };
@@ -28,17 +30,19 @@ struct Peer {
 
 const LISTENER: Token = Token(usize::MAX);
 
-/// Serves until killed. The first byte of a connection says what it is: `P` or `S`.
+/// Serves until killed. The first byte of a connection says what it is: `P`, or `S` with the two
+/// bytes of its group.
 pub fn serve(frame_bytes: usize, writes: Writes, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address"))?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     ready(listener.local_addr()?);
     let mut peers: Vec<Option<Peer>> = Vec::new();
-    let mut subscribers: Vec<usize> = Vec::new();
+    let mut groups: HashMap<[u8; 2], Vec<usize>> = HashMap::new();
     let mut events = Events::with_capacity(4096);
     let mut buffer = vec![0; 1 << 18];
-    let mut waiting: Vec<u8> = Vec::new();
+    let mut waiting: BTreeMap<[u8; 2], Vec<u8>> = BTreeMap::new();
+    let message_bytes = frame_bytes + 2;
     let mut to_answer: Vec<usize> = Vec::new();
     loop {
         poll.poll(&mut events, None)?;
@@ -76,29 +80,33 @@ pub fn serve(frame_bytes: usize, writes: Writes, ready: impl FnOnce(SocketAddr))
                     continue;
                 }
             }
-            if !peer.publisher && peer.unread.first() == Some(&b'S') {
+            if let (false, [b'S', first, second]) = (peer.publisher, peer.unread.as_slice()) {
+                groups.entry([*first, *second]).or_default().push(index);
                 peer.unread.clear();
-                subscribers.push(index);
             }
             if !peer.publisher && peer.unread.first() == Some(&b'P') {
                 peer.publisher = true;
                 peer.unread.remove(0);
             }
-            if peer.publisher && peer.unread.len() >= frame_bytes {
-                let whole = peer.unread.len() / frame_bytes * frame_bytes;
-                waiting.extend_from_slice(&peer.unread[..whole]);
+            if peer.publisher && peer.unread.len() >= message_bytes {
+                let whole = peer.unread.len() / message_bytes * message_bytes;
+                for message in peer.unread[..whole].chunks(message_bytes) {
+                    let group = [message[0], message[1]];
+                    waiting.entry(group).or_default().extend_from_slice(&message[2..]);
+                }
                 peer.unread.drain(..whole);
                 to_answer.push(index);
             }
         }
-        match writes {
-            Writes::OneEventEach => {
-                for frame in waiting.chunks(frame_bytes) {
-                    fan_out(&mut peers, &subscribers, frame);
-                }
+        for (group, bytes) in &waiting {
+            let Some(subscribers) = groups.get(group) else { continue };
+            let write_bytes = match writes {
+                Writes::OneEventEach => frame_bytes,
+                Writes::AllThatWaits => bytes.len(),
+            };
+            for part in bytes.chunks(write_bytes) {
+                fan_out(&mut peers, subscribers, part);
             }
-            Writes::AllThatWaits if waiting.is_empty() => {}
-            Writes::AllThatWaits => fan_out(&mut peers, &subscribers, &waiting),
         }
         for index in &to_answer {
             if let Some(peer) = peers[*index].as_mut() {

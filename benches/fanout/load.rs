@@ -28,13 +28,9 @@ pub enum Kind {
     Poll,
 }
 
-/// What a publisher sends, with `{STAMP}` digits at `stamp_at`; `length_at` unused bytes stay.
-pub struct Publication {
-    pub bytes: Vec<u8>,
-    pub stamp_at: usize,
-    /// Where a fresh message id of ten digits goes, if one is needed.
-    pub id_at: Option<usize>,
-}
+/// Writes the next publication into the buffer, given a stamp's digits and a number that no other
+/// publication of this run has.
+pub type Publication = Box<dyn FnMut(&str, u64, &mut Vec<u8>)>;
 
 pub struct Plan {
     pub subscribers: Vec<(SocketAddr, Vec<u8>)>,
@@ -81,9 +77,9 @@ struct Subscriber {
 struct Publisher {
     socket: TcpStream,
     publication: Publication,
+    request: Vec<u8>,
     waiting: bool,
     answer: Vec<u8>,
-    unsent: usize,
 }
 
 pub fn now_ns() -> u64 {
@@ -116,7 +112,13 @@ pub fn run(plan: Plan) -> io::Result<Figures> {
             Token(subscribers.len() + index),
             Interest::READABLE,
         )?;
-        publishers.push(Publisher { socket, publication, waiting: false, answer: Vec::new(), unsent: 0 });
+        publishers.push(Publisher {
+            socket,
+            publication,
+            request: Vec::new(),
+            waiting: false,
+            answer: Vec::new(),
+        });
     }
 
     let mut load = Load {
@@ -203,25 +205,16 @@ struct Load {
 
 impl Load {
     fn publish(&mut self, publisher: &mut Publisher) -> io::Result<()> {
-        let publication = &mut publisher.publication;
         let stamp = format!("{:0width$}", now_ns(), width = STAMP_DIGITS);
-        publication.bytes[publication.stamp_at..publication.stamp_at + STAMP_DIGITS]
-            .copy_from_slice(stamp.as_bytes());
-        if let Some(at) = publication.id_at {
-            self.next_id += 1;
-            publication.bytes[at..at + 10]
-                .copy_from_slice(format!("{:010}", self.next_id % 10_000_000_000).as_bytes());
-        }
+        self.next_id += 1;
+        publisher.request.clear();
+        (publisher.publication)(&stamp, self.next_id, &mut publisher.request);
         publisher.waiting = true;
-        publisher.unsent = 0;
         publisher.answer.clear();
         // A request is far smaller than a socket buffer and only one is under way.
-        let written = publisher.socket.write(&publisher.publication.bytes)?;
-        if written != publisher.publication.bytes.len() {
+        let written = publisher.socket.write(&publisher.request)?;
+        if written != publisher.request.len() {
             return Err(io::Error::other("a publication did not fit the socket buffer"));
-        }
-        if self.counting {
-            self.figures.published += 1;
         }
         Ok(())
     }
@@ -229,7 +222,9 @@ impl Load {
     fn read_publisher(&mut self, publisher: &mut Publisher) -> io::Result<()> {
         loop {
             match publisher.socket.read(&mut self.buffer) {
-                Ok(0) => return Err(io::Error::other("the server closed a publisher's connection")),
+                Ok(0) => {
+                    return Err(io::Error::other("the server closed a publisher's connection"));
+                }
                 Ok(length) => publisher.answer.extend_from_slice(&self.buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -243,6 +238,9 @@ impl Load {
         if complete {
             publisher.waiting = false;
             publisher.answer.clear();
+            if self.counting {
+                self.figures.published += 1;
+            }
         }
         Ok(())
     }
@@ -250,7 +248,9 @@ impl Load {
     fn read_subscriber(&mut self, subscriber: &mut Subscriber) -> io::Result<()> {
         loop {
             match subscriber.socket.read(&mut self.buffer) {
-                Ok(0) => return Err(io::Error::other("the server closed a subscriber's connection")),
+                Ok(0) => {
+                    return Err(io::Error::other("the server closed a subscriber's connection"));
+                }
                 Ok(length) => {
                     let mut buffer = std::mem::take(&mut self.buffer);
                     match self.kind {

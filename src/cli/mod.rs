@@ -13,6 +13,7 @@ mod config;
 mod failure;
 mod logging;
 mod replay;
+mod serve;
 mod tail;
 mod token;
 
@@ -78,6 +79,8 @@ struct SettingsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the server
+    Serve(serve::ServeArgs),
     /// Mint a token for trying the API out
     Token(token::TokenArgs),
     /// Follow the feed in this terminal, resuming after disconnects
@@ -139,6 +142,7 @@ impl Cli {
     fn run(self) -> Result<(), Failure> {
         let settings = &self.settings;
         match self.command {
+            Command::Serve(args) => serve::run(&args, settings),
             Command::Token(args) => token::run(&args, settings),
             Command::Config(args) => config::run(&args, settings),
             Command::Tail(args) => client(tail::run(args, settings.clone())),

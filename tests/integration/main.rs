@@ -1,3 +1,10 @@
 //! Tests at the boundaries, in one binary: one link, one start.
 
 mod architecture;
+mod crash;
+mod documents;
+mod peers;
+mod prometheus;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,199 @@
+//! The composition root: puts the parts together, starts them in order, and ends them in order.
+//!
+//! Start: the log, the read model, the feed, the projector between them, then whoever takes
+//! requests. The socket is opened first, since a port in use should be known at once. Stop: say
+//! goodbye to clients and take nothing new, end the requests, then the tasks, then close the log.
+
+pub mod days;
+pub mod observability;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use poem::{EndpointExt, get};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use self::observability::Readiness;
+use crate::{
+    api::{self, Deps, Edge, Gateways},
+    auth::{Auth, cors::Cors, rate_limit::RateLimit},
+    command::Commands,
+    config::{Settings, TenantSettings},
+    console,
+    delivery::{
+        listener::Listener,
+        poll::Poll,
+        sessions::Sessions,
+        sse::EventStream,
+        ws::{ServerDesk, WebSocketEndpoint},
+    },
+    domain::ids::ClientId,
+    event_log::{EventLog, sqlite::SqliteLog},
+    feed::{hub::Hub, past::StoredPast},
+    gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    ingest::Ingest,
+    projection::{
+        follow::{self, EndError},
+        queries::Queries,
+        read_model::ReadModel,
+    },
+    runtime::{
+        clock::{Clock, SystemClock},
+        shutdown::Shutdown,
+    },
+};
+
+/// How long tasks may take to end once connections are gone.
+const TASKS_END_MAX: Duration = Duration::from_secs(10);
+
+/// A running server.
+pub struct App {
+    address: SocketAddr,
+    log: Arc<dyn EventLog>,
+    shutdown: Shutdown,
+    /// Connections and their requests, apart from the tasks that work for them.
+    connections: Shutdown,
+    drain_max: Duration,
+    projector: JoinHandle<Result<(), EndError>>,
+}
+
+impl App {
+    /// Starts everything; when this returns, requests are taken. Readiness follows when the read
+    /// model has caught up.
+    ///
+    /// # Errors
+    /// Where the socket, the log, the read model or the keys can't be opened: what is wrong and
+    /// what to do.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let shutdown = Shutdown::new();
+        let connections = Shutdown { tasks: TaskTracker::new(), ..shutdown.clone() };
+        let recorder = observability::install_recorder()?;
+        let drain_max = Duration::from_millis(settings.listener.drain_timeout_ms);
+        let listener = Listener::bind(settings.listener.clone())?;
+        let address = listener.local_address();
+
+        let log = open_log(&settings).await?;
+        let (queries, model) = open_read_model(&settings, &*log).await?;
+        let past = Arc::new(StoredPast::new(queries.clone(), log.clone()));
+        let hub = Hub::start(past, settings.feed.clone(), &shutdown);
+        let projector = follow::follow(model, log.clone(), hub.clone(), clock.clone(), &shutdown)?;
+
+        let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
+        let commands = Arc::new(Commands::new(log.clone(), queries.clone(), clock.clone()));
+        let sessions = Sessions::new(
+            hub.clone(),
+            Arc::new(queries.clone()),
+            clock.clone(),
+            settings.delivery.clone(),
+            connections.clone(),
+        );
+        let readiness = {
+            let caught_up = projector.caught_up.clone();
+            Readiness {
+                log: log.clone(),
+                caught_up: Arc::new(move || *caught_up.borrow()),
+                draining: shutdown.draining.clone(),
+            }
+        };
+        let deps = Arc::new(Deps {
+            auth: auth.clone(),
+            commands: commands.clone(),
+            queries,
+            clock: clock.clone(),
+            settings: settings.api.clone(),
+            ingest: Ingest::new(commands.clone()),
+            gateways: gateways(&settings)?,
+        });
+        let desk = Arc::new(ServerDesk { auth: auth.clone(), commands: commands.clone() });
+        let sockets = WebSocketEndpoint::new(desk, sessions.clone(), settings.websocket.clone());
+        let routes = api::routes(deps)
+            .at("/v1/ws", get(sockets))
+            .at("/v1/events/stream", get(EventStream::new(sessions.clone(), auth.clone())))
+            .at("/v1/events", get(Poll::new(sessions, auth.clone())));
+        let endpoint = console::mount(observability::mount(routes, recorder, readiness))
+            .with(RateLimit::new(&settings.rate_limits, auth))
+            .with(Cors::new(&settings.cors))
+            .with(Edge::new(&settings.api, clock.clone()));
+        connections.spawn(listener.serve(endpoint, connections.clone()));
+        days::keep(calendars(&settings), commands, clock, &shutdown);
+        let projector = tokio::spawn(projector.ended());
+        info!(%address, "takes requests");
+        Ok(Self { address, log, shutdown, connections, drain_max, projector })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends when the process can't go on, and says why; never while all is well.
+    pub async fn failed(&mut self) -> String {
+        match (&mut self.projector).await {
+            Ok(Ok(())) => "the projector ended".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Ends in order and within a bound: clients are told, requests under way finish, what was
+    /// acknowledged is stored.
+    pub async fn stop(self) {
+        self.shutdown.draining.cancel();
+        self.connections.tasks.close();
+        if tokio::time::timeout(self.drain_max, self.connections.tasks.wait()).await.is_err() {
+            warn!("some connections did not end within the drain time; closing them");
+        }
+        self.shutdown.stopping.cancel();
+        self.shutdown.tasks.close();
+        let ended = async {
+            self.connections.tasks.wait().await;
+            self.shutdown.tasks.wait().await;
+            if !self.projector.is_finished() {
+                let _ = self.projector.await;
+            }
+        };
+        match tokio::time::timeout(TASKS_END_MAX, ended).await {
+            Ok(()) => info!("stopped"),
+            Err(_) => warn!("some tasks did not end in time"),
+        }
+        self.log.close().await;
+    }
+}
+
+/// The gateways, with who is who.
+fn gateways(settings: &Settings) -> anyhow::Result<Gateways> {
+    let routes = Arc::new(Routes::new(&settings.tenant_routing())?);
+    Ok(Gateways {
+        whatsapp_cloud: WhatsAppCloud::new(&settings.whatsapp_cloud, routes.clone())?,
+        waha: Waha::new(&settings.waha, &routes)?,
+    })
+}
+
+fn calendars(settings: &Settings) -> Vec<days::Calendar> {
+    let zone = |tenant: &TenantSettings| {
+        tenant.time_zone.clone().unwrap_or_else(|| settings.api.time_zone.clone())
+    };
+    settings.tenants.iter().map(|tenant| (ClientId(tenant.client_id), zone(tenant))).collect()
+}
+
+/// Opens the log that the settings name, off the async threads, since it reads and syncs.
+async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> {
+    let path = settings.log_path().context("settings.log names no backend of this build")?;
+    let log = tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await??;
+    Ok(Arc::new(log))
+}
+
+async fn open_read_model(
+    settings: &Settings,
+    log: &dyn EventLog,
+) -> anyhow::Result<(Queries, ReadModel)> {
+    let head = log.head().await.context("the event log can't be read")?;
+    let projection = settings.projection.clone();
+    let epoch = log.identity().epoch.clone();
+    let model =
+        tokio::task::spawn_blocking(move || ReadModel::open(&projection, &epoch, head)).await??;
+    let queries = Queries::open(&model)?;
+    Ok((queries, model))
+}
