@@ -132,6 +132,10 @@ impl KeySet {
         self.generation
     }
 
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

@@ -9,9 +9,13 @@
 
 #![expect(clippy::print_stderr, reason = "the command line talks to people")]
 
+mod backup;
+mod check;
 mod config;
 mod failure;
 mod logging;
+mod openapi;
+mod progress;
 mod replay;
 mod serve;
 mod tail;
@@ -87,8 +91,14 @@ enum Command {
     Tail(tail::TailArgs),
     /// Post saved webhook payloads, signed
     Replay(replay::ReplayArgs),
+    /// Say what is wrong with settings, keys, log and read model, and what to do
+    Check(check::CheckArgs),
+    /// Copy the event log and the read model while the server runs
+    Backup(backup::BackupArgs),
     /// Show the settings in force and where each comes from
     Config(config::ConfigArgs),
+    /// Print the OpenAPI document, or the AsyncAPI one
+    Openapi(openapi::OpenApiArgs),
 }
 
 impl SettingsArgs {
@@ -145,6 +155,9 @@ impl Cli {
             Command::Serve(args) => serve::run(&args, settings),
             Command::Token(args) => token::run(&args, settings),
             Command::Config(args) => config::run(&args, settings),
+            Command::Openapi(args) => openapi::run(&args),
+            Command::Check(args) => client(check::run(args, settings.clone())),
+            Command::Backup(args) => client(backup::run(args, settings.clone())),
             Command::Tail(args) => client(tail::run(args, settings.clone())),
             Command::Replay(args) => client(replay::run(args, settings.clone())),
         }
@@ -181,7 +194,7 @@ fn server_url(named: Option<&Url>, settings: &Settings) -> Result<Url, Failure> 
     url.map_err(|error| Failure::failed("the listener's address is no URL", error))
 }
 
-/// Runs a client command; one thread is plenty for one connection.
+/// Runs a command that waits for things; one thread is plenty for that.
 fn client(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     logging::for_commands();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -13,7 +13,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{Failure, SettingsArgs, failure::chain, print, tail::plain};
-use crate::{config::Settings, gateway::whatsapp_cloud};
+use crate::{
+    config::Settings,
+    gateway::{waha, whatsapp_cloud},
+};
 
 /// How long one answer may take: the server answers when all is durable.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,6 +56,8 @@ pub struct ReplayArgs {
 enum Provider {
     /// WhatsApp Cloud API
     Whatsapp,
+    /// WAHA
+    Waha,
 }
 
 /// One payload and where it stands.
@@ -134,13 +139,17 @@ impl Provider {
     fn name(self) -> &'static str {
         match self {
             Self::Whatsapp => "whatsapp",
+            Self::Waha => "waha",
         }
     }
 
     /// Whose payload this is, by what only theirs have.
     fn guess(body: &[u8]) -> Option<Self> {
         let json: Value = serde_json::from_slice(body).ok()?;
-        (json["object"] == "whatsapp_business_account").then_some(Self::Whatsapp)
+        if json["object"] == "whatsapp_business_account" {
+            return Some(Self::Whatsapp);
+        }
+        (json["event"].is_string() && json["session"].is_string()).then_some(Self::Waha)
     }
 
     fn request(
@@ -172,18 +181,21 @@ impl Provider {
     fn path(self) -> &'static str {
         match self {
             Self::Whatsapp => "/webhooks/whatsapp",
+            Self::Waha => "/webhooks/waha",
         }
     }
 
     fn setting(self) -> &'static str {
         match self {
             Self::Whatsapp => "whatsapp_cloud.app_secrets",
+            Self::Waha => "waha.hmac_key",
         }
     }
 
     fn signature(self, secret: &str, body: &[u8]) -> (&'static str, String) {
         match self {
             Self::Whatsapp => ("x-hub-signature-256", whatsapp_cloud::sign(secret, body)),
+            Self::Waha => ("x-webhook-hmac", waha::sign(secret, body)),
         }
     }
 
@@ -195,6 +207,13 @@ impl Provider {
                     settings.tenants.iter().flat_map(|tenant| &tenant.routes.app_secrets);
                 let secrets = settings.whatsapp_cloud.app_secrets.iter().chain(of_tenants);
                 secrets.map(|secret| secret.expose().clone()).next()
+            }
+            Self::Waha => {
+                let sessions =
+                    settings.tenants.iter().flat_map(|tenant| &tenant.routes.waha_sessions);
+                let of_sessions = sessions.filter_map(|session| session.hmac_key.as_ref());
+                let keys = settings.waha.hmac_key.iter().chain(of_sessions);
+                keys.map(|key| key.expose().clone()).next()
             }
         }
     }
@@ -261,6 +280,8 @@ mod tests {
     fn guesses_only_what_it_knows() {
         let body = br#"{"object":"whatsapp_business_account","entry":[]}"#;
         assert_eq!(Provider::guess(body), Some(Provider::Whatsapp));
+        let body = br#"{"event":"message","session":"default","payload":{}}"#;
+        assert_eq!(Provider::guess(body), Some(Provider::Waha));
         assert_eq!(Provider::guess(br#"{"object":"page"}"#), None);
         assert_eq!(Provider::guess(b"not json"), None);
     }

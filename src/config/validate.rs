@@ -9,7 +9,7 @@ use super::{
     known::{self, Kind},
     sources::Loaded,
 };
-use crate::gateway::{routes::Routes, whatsapp_cloud::WhatsAppCloud};
+use crate::gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud};
 
 /// Numbers for which zero means something; their doc comments say what. Anywhere else zero would
 /// be a server that can do nothing.
@@ -83,7 +83,9 @@ fn tenants(settings: &Settings, add: &mut impl FnMut(&str, String)) {
 
 fn gateways(settings: &Settings, add: &mut impl FnMut(&str, String)) {
     let checked = Routes::new(&settings.tenant_routing()).and_then(|routes| {
-        WhatsAppCloud::new(&settings.whatsapp_cloud, Arc::new(routes)).map(|_usable| ())
+        let routes = Arc::new(routes);
+        WhatsAppCloud::new(&settings.whatsapp_cloud, routes.clone())?;
+        Waha::new(&settings.waha, &routes).map(|_usable| ())
     });
     if let Err(error) = checked {
         add("tenants", error.to_string());
