@@ -14,7 +14,8 @@ use super::{
     Deps,
     answer::{Answer, WriteAnswer, unsent},
     extract::{AtLeast, Caller, IdempotencyKey, JsonBody, MessagesRead, MessagesWrite},
-    problem::invalid_body,
+    page_mark,
+    problem::{invalid_body, invalid_parameter},
     shapes::{
         ChangeConversation, Chapter, ConversationPage, ConversationWritten, OpenConversation,
     },
@@ -60,17 +61,21 @@ impl ConversationsApi {
         #[oai(name = "at_least")]
         _at_least: AtLeast,
     ) -> Result<Answer<ConversationPage>> {
+        let client = caller.identity.client_id;
+        let after = after.0.map(|mark| {
+            page_mark::read(client, &mark)
+                .ok_or_else(|| invalid_parameter("after", "is not `next` of a page"))
+        });
         let filter = ConversationFilter {
             search: q.0.filter(|text| !text.trim().is_empty()),
             status: status.0.map(from_wire_status),
-            after: after.0,
+            after: after.transpose()?,
             limit: limit.0.unwrap_or(50) as usize,
         };
-        let client = caller.identity.client_id;
         let page = self.0.queries.conversations(client, filter).await.map_err(Problem::from)?;
         Ok(Answer(ConversationPage {
             conversations: page.items.iter().map(to_wire::conversation).collect(),
-            next: page.next,
+            next: page.next.map(|place| page_mark::write(client, &place)),
         }))
     }
 

@@ -14,6 +14,7 @@ use super::{
     answer::Answer,
     conversations::no_such_conversation,
     extract::{AtLeast, Caller, MessagesRead},
+    problem::invalid_parameter,
     shapes::{Chapter, MessagePage},
 };
 use crate::{
@@ -54,6 +55,14 @@ impl MessagesApi {
         let before = before.0.map(MessageId);
         let limit = limit.0.unwrap_or(50) as usize;
         let page = queries.messages(client, id, before, limit).await.map_err(Problem::from)?;
+        if let (Some(before), true) = (before, page.items.is_empty()) {
+            // Nothing lies before the first message; before no message, nothing means nothing.
+            let message = queries.message(client, before).await.map_err(Problem::from)?;
+            if message.is_none_or(|message| message.conversation_id != id) {
+                let detail = "is not a message of this conversation";
+                return Err(invalid_parameter("before", detail).into());
+            }
+        }
         Ok(Answer(MessagePage {
             messages: page.items.iter().map(to_wire::message).collect(),
             next: page.next,

@@ -30,6 +30,7 @@ mod ingest;
 mod messages;
 mod moment;
 pub mod mount;
+mod page_mark;
 pub mod problem;
 pub mod settings;
 mod shapes;
