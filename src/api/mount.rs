@@ -10,11 +10,11 @@ use poem::{
     Endpoint, EndpointExt, IntoResponse, PathPattern, Request, Response, Result, Route,
     endpoint::BoxEndpoint,
 };
-use poem_openapi::{__private::UrlQuery, OpenApi, registry::Registry};
+use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry::Registry};
 
 use super::{
     Deps, bot::BotApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
-    messages::MessagesApi, snapshot::SnapshotApi, static_pages, stats::StatsApi,
+    messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
     tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
 use crate::wire::problem::{Code, Problem};
@@ -113,6 +113,20 @@ impl Methods {
         names.join(", ")
     }
 
+    /// The problem for an operation's error. poem-openapi calls path parameters `param0` and so
+    /// on; clients know them by their names in the template.
+    fn problem(&self, error: &poem::Error) -> Problem {
+        let path_error = error.downcast_ref::<ParsePathError>();
+        let index = path_error.and_then(|error| error.name.strip_prefix("param")?.parse().ok());
+        let mut names = self.template.0.split('/').filter_map(|segment| {
+            segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'))
+        });
+        match index.and_then(|index: usize| names.nth(index)) {
+            Some(name) => problem::invalid_parameter(name, "is not a valid value"),
+            None => problem::of_poem_error(error),
+        }
+    }
+
     fn options(&self) -> Response {
         let allow = HeaderValue::try_from(self.allow());
         let allow = allow.unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"));
@@ -140,7 +154,7 @@ impl Endpoint for Methods {
                 Ok(response)
             }
             Err(error) => {
-                let mut response = super::problem::of_poem_error(&error).into_response();
+                let mut response = self.problem(&error).into_response();
                 response.set_data(self.template.clone());
                 Ok(response)
             }
