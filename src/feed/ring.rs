@@ -173,6 +173,15 @@ impl Ring {
         change
     }
 
+    /// Says that the table has nothing from `after` up to `scanned_to`, so that a place in there
+    /// is the ring's to answer: a quiet tenant's polls need no table then.
+    pub(super) fn cover_from(&self, after: Cursor, scanned_to: Cursor) {
+        let mut state = self.state.lock();
+        if after < state.covers_after && state.covers_after <= scanned_to {
+            state.covers_after = after;
+        }
+    }
+
     /// What lies after `cursor`, about `bytes_max` of it; takes a seat when that is nothing.
     pub(super) fn take(
         &self,

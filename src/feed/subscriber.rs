@@ -32,6 +32,10 @@ use crate::{
     wire::cursor::Cursor,
 };
 
+/// A page of the feed table is handed out whole up to this many bytes: what is beyond them is
+/// read again.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+
 /// How much to pull at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
@@ -392,6 +396,9 @@ impl Subscriber {
 
     fn take_page(&mut self, page: FeedPage, budget: Budget) -> Option<Batch> {
         let FeedPage { frames, scanned_to, at_head } = page;
+        if frames.is_empty() {
+            self.ring.cover_from(self.at, scanned_to);
+        }
         let last = frames.last().map(|event| event.cursor);
         let frames = conflate(frames, |event| event);
         let room = frames.iter().map(|event| event.json.len() + 64).sum();
@@ -405,7 +412,7 @@ impl Subscriber {
             }
             if self.filter.shows(event) {
                 stopped = writer.events() == budget.events
-                    || (writer.len() >= budget.bytes && writer.events() > 0);
+                    || writer.len() >= budget.bytes.max(PAGE_BYTES_MAX);
                 if stopped {
                     break;
                 }

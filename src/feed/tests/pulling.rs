@@ -98,6 +98,22 @@ async fn who_falls_out_of_the_ring_goes_on_from_the_table_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn polls_of_a_quiet_tenant_read_the_table_once() {
+    let world = World::new(FeedSettings::default());
+    world.publish(vec![event(1, 0)]);
+    world.hub.committed(&world.table.commit(Vec::new(), 9));
+    for _ in 0..10 {
+        let mut poll = after(&world, 1);
+        assert!(poll.ready_batch(ALL).await.is_none());
+        assert_eq!(poll.cursor(), Cursor { position: Position(1), ordinal: 0 });
+    }
+    assert_eq!(world.table.pages_read.load(Ordering::SeqCst), 1);
+    world.publish(vec![event(10, 0)]);
+    expect_ids(after(&world, 1).next_batch(ALL).await, &["k3v9q-10-0"]);
+    assert_eq!(world.table.pages_read.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_cursor_moves_past_hidden_events() {
     let world = World::new(FeedSettings::default());
     let filter = Filter { conversation: Some(ConversationId(2)), ..Filter::ALL };
