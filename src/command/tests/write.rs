@@ -191,3 +191,28 @@ async fn what_fails_is_not_kept_and_an_old_answer_is_forgotten() {
     assert!(!anew.repeated);
     assert_ne!(anew.answer.body, Value::Null);
 }
+
+#[tokio::test]
+async fn a_keyed_batch_is_taken_in_once() {
+    let world = World::new();
+    let (one, _one_view) = world.instance();
+    let (two, _two_view) = world.instance();
+    let asked = request("k", "{}");
+    let count_stored = |outcomes: Vec<IntakeOutcome>| {
+        let stored = |outcome: &&IntakeOutcome| matches!(outcome, IntakeOutcome::Stored(_));
+        Answer { status: 200, body: json!(outcomes.iter().filter(stored).count()) }
+    };
+    let items = || vec![message(person(1), "a"), message(person(1), "b")];
+    let first = one.take_in_once(CLIENT, &ACTOR, &asked, items(), count_stored).await;
+    let first = first.expect("takes in");
+    assert_eq!(first.answer.body, json!(2));
+    let before = count(&world).await;
+    for commands in [&one, &two] {
+        let again = commands.take_in_once(CLIENT, &ACTOR, &asked, items(), count_stored).await;
+        assert_eq!(again, Ok(Answered { repeated: true, ..first.clone() }));
+    }
+    assert_eq!(count(&world).await, before);
+    let other = request("k", "other");
+    let reused = one.take_in_once(CLIENT, &ACTOR, &other, items(), count_stored).await;
+    assert_eq!(reused, Err(CommandError::KeyReused));
+}

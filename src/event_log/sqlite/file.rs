@@ -28,8 +28,6 @@ const SCHEMA_VERSION: i64 = 1;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same while opening.
 const OPEN_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Pages of write-ahead log after which a commit also moves them into the file.
-const CHECKPOINT_PAGES: i64 = 4000;
 /// A file up to this size is checked in full when it is opened; a larger one on demand.
 const CHECKED_AT_OPEN_BYTES: u64 = 32 << 20;
 /// The events hold personal data: the file is for its owner alone.
@@ -70,6 +68,16 @@ pub(super) fn open(path: &Path) -> Result<Opened, LogError> {
     .map_err(|error| log_error(path, &error))?;
     let (identity, head) = prepare(path, &connection)?;
     Ok(Opened { connection, lock, identity, head })
+}
+
+/// Opens the log for the thread that moves pages, beside the writer.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, LogError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let wrong = |error: rusqlite::Error| log_error(path, &error);
+    let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(wrong)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
+    Ok(connection)
 }
 
 /// Opens the log for reading, beside whoever writes.
@@ -234,7 +242,6 @@ fn recognize(path: &Path, connection: &Connection) -> Result<(), LogError> {
 fn set_pragmas(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
     // Deleting a person's stream overwrites it.
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     connection.pragma_update(None, "cache_size", -16_384)?;

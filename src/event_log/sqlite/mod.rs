@@ -2,6 +2,7 @@
 //!
 //! - [`writer`]: one thread that owns the only writing connection and stores all appends that
 //!   wait in one transaction, so that they share one fsync.
+//! - [`checkpoint`]: one thread that moves the write-ahead log into the file meanwhile.
 //! - [`reader`]: a few read-only connections for the past.
 //! - [`file`]: opening, creating, checking the file; the lock that keeps a second process out.
 //!
@@ -29,6 +30,7 @@ use crate::{
     metrics::{APPEND_FAILURES, APPEND_SECONDS, APPENDED_EVENTS},
 };
 
+mod checkpoint;
 pub mod file;
 mod reader;
 mod writer;
@@ -80,8 +82,8 @@ impl SqliteLog {
             trouble: Mutex::new(None),
         });
         let (jobs, queue) = mpsc::channel(WAITING_APPENDS_MAX);
-        let writer = writer::start(opened.connection, opened.lock, queue, Arc::clone(&shared))
-            .map_err(|error| LogError::Unavailable { reason: error.to_string() })?;
+        let writer =
+            writer::start(opened.connection, path, opened.lock, queue, Arc::clone(&shared))?;
         Ok(Self { identity: opened.identity, jobs, shared, writer: Mutex::new(Some(writer)) })
     }
 

@@ -288,6 +288,26 @@ async fn fill_up(folder: &Path, make_room: impl Fn() -> bool) {
 }
 
 #[tokio::test]
+async fn the_write_ahead_log_stays_within_a_bound() {
+    const WAL_BYTES_MAX: u64 = 100 << 20;
+    let folder = folder();
+    let path = log_path(folder.path());
+    let log = SqliteLog::open(&path).expect("opens");
+    for number in 0..80 {
+        let mut entry = append(1, &(number * 100..(number + 1) * 100).collect::<Vec<_>>());
+        for event in &mut entry.events {
+            event.actor = "x".repeat(20_000);
+        }
+        log.append(vec![entry]).await.expect("appends");
+    }
+    let length = |name: &str| std::fs::metadata(folder.path().join(name)).expect("a file").len();
+    assert!(length("log.db-wal") < WAL_BYTES_MAX, "{}", length("log.db-wal"));
+    assert!(length("log.db") > WAL_BYTES_MAX / 2, "most of it is in the file");
+    log.close().await;
+    assert!(!folder.path().join("log.db-wal").exists(), "closing leaves one file");
+}
+
+#[tokio::test]
 async fn a_second_process_is_kept_out_and_told_so() {
     let folder = folder();
     let path = log_path(folder.path());

@@ -6,7 +6,7 @@
 //! **Invariant:** each append is all or none, and one that fails by itself (a conflict) leaves the
 //! others of its transaction untouched. When the transaction fails, all of them fail alike.
 
-use std::{sync::Arc, thread};
+use std::{path::Path, sync::Arc, thread};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::{
@@ -16,6 +16,7 @@ use tokio::sync::{
 
 use super::{
     Shared,
+    checkpoint::{Checkpoints, move_pages},
     file::{self, Lock},
 };
 use crate::{
@@ -61,28 +62,31 @@ pub(super) enum Job {
 }
 
 pub(super) fn start(
-    connection: Connection,
+    mut connection: Connection,
+    path: &Path,
     lock: Lock,
     queue: mpsc::Receiver<Job>,
     shared: Arc<Shared>,
-) -> std::io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().name("event-log".to_owned()).spawn(move || {
-        let mut writer = Writer { connection, queue, shared };
+) -> Result<thread::JoinHandle<()>, LogError> {
+    let checkpoints = Checkpoints::start(path, &mut connection)?;
+    let started = thread::Builder::new().name("event-log".to_owned()).spawn(move || {
+        let mut writer = Writer { connection, queue, shared, checkpoints };
         let closing = writer.run();
         writer.end();
-        drop(writer);
         drop(lock);
         if let Some(reply) = closing {
             // Nobody listens when the caller of `close` has gone.
             let _ = reply.send(());
         }
-    })
+    });
+    started.map_err(|error| LogError::Unavailable { reason: error.to_string() })
 }
 
 struct Writer {
     connection: Connection,
     queue: mpsc::Receiver<Job>,
     shared: Arc<Shared>,
+    checkpoints: Checkpoints,
 }
 
 /// An append within the open transaction: what came of it so far, and whom to tell.
@@ -149,7 +153,10 @@ impl Writer {
             next = if size < GROUP_EVENTS_MAX { self.waiting() } else { None };
         }
         match opened.and_then(|()| self.execute("COMMIT")) {
-            Ok(()) => self.committed(group),
+            Ok(()) => {
+                self.committed(group);
+                self.checkpoints.after_commit(&self.connection);
+            }
             Err(error) => self.failed(group, &error),
         }
         next.or_else(|| self.queue.blocking_recv())
@@ -231,6 +238,10 @@ impl Writer {
 
     fn failed(&self, group: Vec<Pending>, error: &rusqlite::Error) {
         self.give_up();
+        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            // Lets the next transaction use the space of the write-ahead log again.
+            move_pages(&self.connection);
+        }
         for pending in group {
             // Nobody listens when the appender was cancelled.
             let _ = pending.reply.send(Err(self.append_error(error)));
@@ -271,12 +282,13 @@ impl Writer {
         }
     }
 
-    fn end(&mut self) {
+    fn end(mut self) {
         self.queue.close();
         while let Ok(job) = self.queue.try_recv() {
             refuse(job);
         }
         self.shared.head.send_modify(|head: &mut Head| head.closed = true);
+        self.checkpoints.end();
         let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = folded {
             // All is durable; the next start finds it in the write-ahead file.

@@ -1,0 +1,98 @@
+//! Moving the write-ahead log into the file, beside the writer and not in its way.
+//!
+//! SQLite would do it within a commit, which then takes as long as thousands of page writes and
+//! two syncs. Here a thread of its own moves the pages while the writer goes on. What it can't do
+//! is to finish, since new pages keep coming: when the write-ahead log has grown long, the writer
+//! itself moves the few that are left, and the next commit begins it anew.
+//!
+//! **Invariant:** nothing here makes an event durable or visible; it bounds a file's length.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use rusqlite::Connection;
+
+use super::file;
+use crate::event_log::LogError;
+
+/// Pages by which the write-ahead log grows between two rounds of the thread.
+const ROUND_PAGES: i32 = 2000;
+/// Pages after which the writer finishes (64 MiB).
+const FINISH_PAGES: i32 = 16_384;
+
+pub(super) struct Checkpoints {
+    /// How long the write-ahead log is, as SQLite tells it with each commit.
+    pages: Arc<AtomicI32>,
+    /// How long it was when the thread was last woken, or the writer last tried to finish.
+    asked_at: i32,
+    wake: SyncSender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Checkpoints {
+    pub(super) fn start(path: &Path, writer: &mut Connection) -> Result<Self, LogError> {
+        let wrong = |error: rusqlite::Error| file::log_error(path, &error);
+        let pages = Arc::new(AtomicI32::new(0));
+        let told = Arc::clone(&pages);
+        // Replaces SQLite's own automatic checkpoints.
+        writer
+            .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
+                told.store(pages, Ordering::Relaxed);
+                Ok(())
+            }))
+            .map_err(wrong)?;
+        let connection = file::open_beside(path)?;
+        let (wake, woken) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("event-log-move".to_owned())
+            .spawn(move || move_when_woken(&connection, &woken))
+            .map_err(|error| LogError::Unavailable { reason: error.to_string() })?;
+        Ok(Self { pages, asked_at: 0, wake, thread })
+    }
+
+    /// On the writer's thread, after each commit.
+    pub(super) fn after_commit(&mut self, writer: &Connection) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        // Shorter than before: it began anew.
+        self.asked_at = self.asked_at.min(pages);
+        if pages - self.asked_at < ROUND_PAGES {
+            return;
+        }
+        self.asked_at = pages;
+        if pages >= FINISH_PAGES {
+            move_pages(writer);
+        }
+        // One that is awake already needs no second call.
+        let _ = self.wake.try_send(());
+    }
+
+    /// Lets the thread end. What is left is moved by who closes the file, or stays in the
+    /// write-ahead log for the next start.
+    pub(super) fn end(self) {
+        drop(self.wake);
+        if self.thread.join().is_err() {
+            tracing::error!("the event log's checkpoint thread did not end in order");
+        }
+    }
+}
+
+fn move_when_woken(connection: &Connection, woken: &Receiver<()>) {
+    while woken.recv().is_ok() {
+        move_pages(connection);
+    }
+}
+
+/// Moves what can be moved without waiting for anybody.
+pub(super) fn move_pages(connection: &Connection) {
+    let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    if let Err(error) = moved {
+        tracing::warn!(%error, "the event log's write-ahead file could not be moved into the log");
+    }
+}
