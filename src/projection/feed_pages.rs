@@ -19,6 +19,14 @@ use crate::{
 /// How far apart the clocks of two instances may be for a time to be found exactly.
 const CLOCK_SKEW_MS: i64 = 10_000;
 
+/// Both tables give their rows in feed order, so SQLite merges them without sorting.
+pub(super) const PAGE_SQL: &str = "\
+    SELECT row, type, conversation, taken_in_at, json FROM feed WHERE client = ?1 AND row > ?2 \
+    UNION ALL \
+    SELECT row, type, conversation, taken_in_at, json FROM feed_state \
+    WHERE client = ?1 AND row > ?2 \
+    ORDER BY row LIMIT ?3";
+
 /// Facts and state events after `after`, merged into feed order.
 pub(super) fn page(
     connection: &Connection,
@@ -28,14 +36,7 @@ pub(super) fn page(
 ) -> rusqlite::Result<FeedPage> {
     let head = Cursor::end_of(projected(connection)?);
     let limit = limit.max(1);
-    let mut select = connection.prepare_cached(
-        "SELECT row, type, conversation, taken_in_at, json FROM feed \
-         WHERE client = ?1 AND row > ?2 \
-         UNION ALL \
-         SELECT row, type, conversation, taken_in_at, json FROM feed_state \
-         WHERE client = ?1 AND row > ?2 \
-         ORDER BY row LIMIT ?3",
-    )?;
+    let mut select = connection.prepare_cached(PAGE_SQL)?;
     let sql_limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let frames: Vec<PublicFrame> = select
         .query_map(params![client.0, feed_row(after), sql_limit], |row| read_frame(client, row))?

@@ -18,6 +18,7 @@ pub mod encode;
 pub mod follow;
 pub mod queries;
 pub mod read_model;
+pub mod rebuild;
 pub mod settings;
 pub mod to_wire;
 

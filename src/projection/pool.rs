@@ -47,6 +47,11 @@ impl Pool {
         })
     }
 
+    #[cfg(test)]
+    pub fn idle(&self) -> usize {
+        self.idle.lock().len()
+    }
+
     /// Runs `query` in a read transaction.
     pub async fn read<T: Send + 'static>(
         &self,

@@ -5,7 +5,7 @@
 //! **Invariant:** what is committed is the state, the feed and the checkpoint after the same
 //! event. After an error nothing of the batch is there, and the same batch may be tried again.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc};
 
 use rusqlite::params;
 use tokio::sync::watch;
@@ -166,8 +166,8 @@ impl Projector {
         if let Err(reset) = self.state.reset(&self.settings) {
             tracing::warn!(%reset, "the read model can't be read after a failed batch");
         }
-        if let ProjectError::Damaged(source) = error {
-            read_model::mark_damaged(&self.settings.path, &source.to_string());
+        if let (ProjectError::Damaged(source), Some(path)) = (error, self.state.connection.path()) {
+            read_model::mark_damaged(Path::new(path), &source.to_string());
         }
     }
 
@@ -178,6 +178,11 @@ impl Projector {
         metrics::gauge!(names::FEED_ROWS).set(self.feed_rows as f64);
         let lag_ms = folded.newest.map_or(0, |newest| self.clock.now().since(newest).max(0));
         metrics::gauge!(names::PROJECTION_LAG_SECONDS).set(lag_ms as f64 / 1000.0);
+    }
+
+    #[cfg(test)]
+    pub fn set_lock_wait(&self, wait: std::time::Duration) {
+        self.state.connection.busy_timeout(wait).unwrap();
     }
 
     /// For the end of a rebuild: the connection, to be closed in order.

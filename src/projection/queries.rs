@@ -89,7 +89,12 @@ impl Queries {
         Ok(Self { inner: Arc::new(Inner { pool, epoch, projected }) })
     }
 
-    async fn read<T: Send + 'static>(
+    #[cfg(test)]
+    pub(super) fn idle_readers(&self) -> usize {
+        self.inner.pool.idle()
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, QueryError> {

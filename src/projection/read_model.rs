@@ -98,15 +98,24 @@ impl ReadModel {
         Self::open_judged(settings, epoch, lock, path)
     }
 
-    /// Begins an empty read model in `file`, in the place of whatever is there.
-    pub(super) fn begin(
+    /// Begins an empty read model in `file`, in the place of whatever is there, without a
+    /// journal and without syncing: a crash leaves a file of no use. Holds the lock of the read
+    /// model at `settings.path`.
+    pub(super) fn begin_unsafely(
         settings: &ProjectionSettings,
         epoch: &str,
         file: &Path,
     ) -> Result<Self, OpenError> {
         let lock = lock(&settings.path)?;
+        // What is there may be a read model in any state, but nothing else.
+        judge(&settings.path, epoch, Position::START)?;
         remove(file)?;
-        Self::open_judged(settings, epoch, lock, file)
+        let model = Self::open_judged(settings, epoch, lock, file)?;
+        let broken = |source| OpenError::Sqlite { path: file.to_owned(), source };
+        model.connection.pragma_update(None, "journal_mode", "OFF").map_err(broken)?;
+        model.connection.pragma_update(None, "synchronous", "OFF").map_err(broken)?;
+        model.connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(broken)?;
+        Ok(model)
     }
 
     fn open_judged(
@@ -352,19 +361,19 @@ fn set_aside(path: &Path, aside: &Path) -> Result<(), OpenError> {
     if path.exists() {
         rename(path, aside)?;
     }
-    remove(path)?;
-    remove_file(&sibling(path, ".is-damaged"))
+    remove(path)
 }
 
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), OpenError> {
     std::fs::rename(from, to).map_err(|source| OpenError::Io { path: to.to_owned(), source })
 }
 
-/// Removes a database with what SQLite keeps beside it.
+/// Removes a database with what stands beside it.
 pub(super) fn remove(path: &Path) -> Result<(), OpenError> {
-    remove_file(path)?;
-    remove_file(&sibling(path, "-wal"))?;
-    remove_file(&sibling(path, "-shm"))
+    for suffix in ["", "-wal", "-shm", ".is-damaged"] {
+        remove_file(&sibling(path, suffix))?;
+    }
+    Ok(())
 }
 
 fn remove_file(path: &Path) -> Result<(), OpenError> {

@@ -169,13 +169,14 @@ impl FoldState {
     }
 
     /// The conversation, read when it is not here.
-    pub fn stored_conversation(&mut self, key: ConversationKey) -> Option<&StoredConversation> {
-        if self.conversations.get(key).is_none() {
-            let read = find_conversation(&self.connection, key);
-            let found = self.kept(read)??;
-            self.conversations.loaded(key, found);
+    pub fn stored_conversation(&mut self, key: ConversationKey) -> Option<StoredConversation> {
+        if let Some(here) = self.conversations.get(key) {
+            return Some(here.clone());
         }
-        self.conversations.get(key)
+        let read = find_conversation(&self.connection, key);
+        let found = self.kept(read)??;
+        self.conversations.loaded(key, found.clone());
+        Some(found)
     }
 
     /// The conversation to be changed.
@@ -183,19 +184,24 @@ impl FoldState {
         &mut self,
         key: ConversationKey,
     ) -> Option<&mut StoredConversation> {
-        self.stored_conversation(key)?;
-        self.conversations.get_mut(key)
+        let stored = self.stored_conversation(key)?;
+        Some(self.conversations.change(key, stored))
     }
 
-    fn stored_message(&mut self, key: MessageKey) -> Option<&StoredMessage> {
-        if self.messages.get(key).is_none() && self.absent != Some(key) {
-            let read = find_message(&self.connection, key);
-            match self.kept(read)? {
-                Some(found) => self.loaded(found),
-                None => self.absent = Some(key),
-            }
+    fn stored_message(&mut self, key: MessageKey) -> Option<StoredMessage> {
+        if let Some(here) = self.messages.get(key) {
+            return Some(here.clone());
         }
-        self.messages.get(key)
+        if self.absent == Some(key) {
+            return None;
+        }
+        let read = find_message(&self.connection, key);
+        let found = self.kept(read)?;
+        match &found {
+            Some(found) => self.loaded(found.clone()),
+            None => self.absent = Some(key),
+        }
+        found
     }
 
     fn loaded(&mut self, found: StoredMessage) {
@@ -241,7 +247,7 @@ impl State for FoldState {
     }
 
     fn conversation(&mut self, client: ClientId, id: ConversationId) -> Option<Arc<Conversation>> {
-        self.stored_conversation((client, id)).map(|entry| Arc::clone(&entry.conversation))
+        self.stored_conversation((client, id)).map(|entry| entry.conversation)
     }
 
     fn put_conversation(&mut self, conversation: Arc<Conversation>) {
@@ -266,7 +272,7 @@ impl State for FoldState {
     }
 
     fn message(&mut self, client: ClientId, id: MessageId) -> Option<Arc<Message>> {
-        self.stored_message((client, id)).map(|entry| Arc::clone(&entry.message))
+        self.stored_message((client, id)).map(|entry| entry.message)
     }
 
     fn message_by_key(&mut self, client: ClientId, key: &str) -> Option<Arc<Message>> {
@@ -296,10 +302,8 @@ impl State for FoldState {
                 ids.push(id);
             }
         }
-        if self.stored_message(id).is_some()
-            && let Some(entry) = self.messages.get_mut(id)
-        {
-            entry.message = message;
+        if let Some(stored) = self.stored_message(id) {
+            self.messages.change(id, stored).message = message;
         } else {
             let row = self.next_message_row;
             self.next_message_row += 1;
@@ -471,7 +475,7 @@ pub(super) fn find_message_by_key(
     Ok(None)
 }
 
-fn find_waiting(
+pub(super) fn find_waiting(
     connection: &Connection,
     client: ClientId,
     key: &str,

@@ -40,22 +40,21 @@ impl<K: Eq + Hash + Copy, V: Clone> WriteBack<K, V> {
         self.changed_at.get(&key).map(|&at| &self.changed[at].now)
     }
 
-    /// Keeps an entry as it was read from the file.
+    /// Keeps an entry as it was read from the file. It may be dropped at once.
     pub fn loaded(&mut self, key: K, value: V) {
         self.clean.insert(key, value);
     }
 
-    /// The entry to be changed, `None` when it is not here.
-    pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
+    /// The entry to be changed; `stored` is what [`get`](Self::get) or the file gave.
+    pub fn change(&mut self, key: K, stored: V) -> &mut V {
         let at = match self.changed_at.get(&key) {
             Some(&at) => at,
             None => {
-                let stored = self.clean.get(&key)?.clone();
                 let now = stored.clone();
                 self.push(Changed { key, stored: Some(stored), now })
             }
         };
-        Some(&mut self.changed[at].now)
+        &mut self.changed[at].now
     }
 
     /// Adds an entry that the file does not have.
@@ -98,16 +97,16 @@ mod tests {
         let mut cache = WriteBack::new(4);
         cache.add(1, "new");
         cache.loaded(2, "old");
-        *cache.get_mut(2).unwrap() = "changed";
+        *cache.change(2, "old") = "changed";
+        *cache.change(2, "changed") = "changed again";
         for key in 10..1000 {
             cache.loaded(key, "read");
         }
-        assert_eq!((cache.get(1), cache.get(2)), (Some(&"new"), Some(&"changed")));
+        assert_eq!((cache.get(1), cache.get(2)), (Some(&"new"), Some(&"changed again")));
         let to_write: Vec<_> =
             cache.to_write().iter().map(|entry| (entry.key, entry.stored, entry.now)).collect();
-        assert_eq!(to_write, [(1, None, "new"), (2, Some("old"), "changed")]);
+        assert_eq!(to_write, [(1, None, "new"), (2, Some("old"), "changed again")]);
         cache.written();
         assert!(cache.to_write().is_empty());
-        assert_eq!(cache.get_mut(5000), None);
     }
 }

@@ -1,7 +1,10 @@
 //! The projection as a whole: fold, read model, feed and queries together.
 
+mod equivalence;
 mod following;
 mod logs;
+mod reading;
+mod survival;
 
 use std::sync::Arc;
 
@@ -19,7 +22,7 @@ const HEAD: Position = Position(1 << 40);
 
 /// A read model in a folder of its own.
 pub(super) struct Bench {
-    folder: TempDir,
+    _folder: TempDir,
     pub settings: ProjectionSettings,
     pub clock: Arc<ManualClock>,
 }
@@ -36,7 +39,7 @@ impl Bench {
             readers: 2,
             ..ProjectionSettings::default()
         };
-        Self { folder, settings, clock: Arc::new(ManualClock::at(NOON)) }
+        Self { _folder: folder, settings, clock: Arc::new(ManualClock::at(NOON)) }
     }
 
     pub fn model(&self) -> ReadModel {
