@@ -96,8 +96,9 @@ async function overPolling(signal) {
     const snapshot = await call("/v1/snapshot", { signal });
     take({ type: "snapshot", data: await snapshot.json() });
   }
-  for (;;) {
-    const answer = await call(`/v1/events?${query({ wait: "25", limit: "500" })}`, { signal }, [410]);
+  // The first answer comes at once, so that the page knows where it stands.
+  for (let wait = "0"; ; wait = "25") {
+    const answer = await call(`/v1/events?${query({ wait, limit: "500" })}`, { signal }, [410]);
     const body = await answer.json();
     if (answer.status === 410) { state.cursor = null; return; }
     show("connected");

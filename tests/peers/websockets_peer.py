@@ -15,13 +15,11 @@ with connect(
     hello = json.loads(socket.recv())
     assert hello["type"] == "hello" and hello["data"]["cursor"] == cursor, hello
     socket.send(json.dumps({"type": "ping"}))
-    ponged = False
-    for text in socket:
-        event = json.loads(text)
+    ponged = ended = False
+    while not (ponged and ended):
+        event = json.loads(socket.recv(timeout=10))
         ponged = ponged or event["type"] == "pong"
         if "id" not in event:
             continue
         print(json.dumps({"id": event["id"], "type": event["type"]}), flush=True)
-        if event["type"] == "new_message" and event["data"]["message"]["text"] == end:
-            break
-    assert ponged, "no pong"
+        ended = ended or event["type"] == "new_message" and event["data"]["message"]["text"] == end
