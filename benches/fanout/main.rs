@@ -220,8 +220,21 @@ fn webhooks(publisher: usize, tenants: usize) -> Publication {
         let tenant = turn % tenants + 1;
         let customer = 5_690_000_000 + (turn % 97) as u64;
         let text = format!("{STAMP}{stamp} {}", "hola ".repeat(12));
-        config::signed_webhook(tenant as u32, customer, id, &text, request);
+        signed_webhook(tenant as u32, customer, id, &text, request);
     })
+}
+
+/// Writes a whole HTTP request with a signed webhook of one message.
+fn signed_webhook(tenant: u32, customer: u64, number: u64, text: &str, request: &mut Vec<u8>) {
+    let body = config::webhook_body(tenant, customer, &format!("wamid.bench{number:010}"), text);
+    let head = format!(
+        "POST /webhooks/whatsapp HTTP/1.1\r\nHost: condorito\r\nContent-Type: application/json\r\n\
+         X-Hub-Signature-256: {}\r\nContent-Length: {}\r\n\r\n",
+        config::signature(&body),
+        body.len()
+    );
+    request.extend_from_slice(head.as_bytes());
+    request.extend_from_slice(&body);
 }
 
 // The bare loop ----------------------------------------------------------------------------

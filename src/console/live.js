@@ -13,6 +13,8 @@ const texts = {
     disconnected: "Desconectado", usingPolling: "Desconectado: usando sondeo",
     received: "Recibidos", sent: "Enviados", delivered: "Entregados", read: "Leídos",
     failed: "Fallidos", unread: "Sin leer", bot: "Bot", whatsapp: "WhatsApp", noName: "Sin nombre",
+    states: { active: "activo", paused: "en pausa", error: "error", offline: "apagado", disconnected: "desconectado",
+      connecting: "conectando", qr: "esperando QR", connected: "conectado" },
   },
   en: {
     transport: "Transport", polling: "Polling", language: "Language", token: "Access token",
@@ -21,7 +23,7 @@ const texts = {
     connected: "Live", connecting: "Connecting…", error: "Connection error",
     disconnected: "Disconnected", usingPolling: "Disconnected: polling",
     received: "Received", sent: "Sent", delivered: "Delivered", read: "Read",
-    failed: "Failed", unread: "Unread", bot: "Bot", whatsapp: "WhatsApp", noName: "No name",
+    failed: "Failed", unread: "Unread", bot: "Bot", whatsapp: "WhatsApp", noName: "No name", states: {},
   },
 };
 
@@ -194,7 +196,8 @@ function draw() {
       panel.append(box);
     }
     box.lastChild.textContent = text(key);
-    const value = String(state.counters[key] ?? "–");
+    const known = state.counters[key] ?? "–";
+    const value = String(text("states")[known] ?? known);
     if (box.firstChild.textContent !== value) {
       box.firstChild.textContent = value;
       box.classList.remove("pulse");

@@ -132,16 +132,3 @@ pub fn echo_body(tenant: u32, customer: u64, wamid: &str, text: &str) -> Vec<u8>
 pub fn status_body(tenant: u32, customer: u64, wamid: &str, status: &str) -> Vec<u8> {
     payloads::cloud_status(&phone_number_id(tenant), &customer.to_string(), wamid, status, now())
 }
-
-/// Writes a whole HTTP request with a signed webhook of one message.
-pub fn signed_webhook(tenant: u32, customer: u64, number: u64, text: &str, request: &mut Vec<u8>) {
-    let body = webhook_body(tenant, customer, &format!("wamid.bench{number:010}"), text);
-    let head = format!(
-        "POST /webhooks/whatsapp HTTP/1.1\r\nHost: condorito\r\nContent-Type: application/json\r\n\
-         X-Hub-Signature-256: {}\r\nContent-Length: {}\r\n\r\n",
-        signature(&body),
-        body.len()
-    );
-    request.extend_from_slice(head.as_bytes());
-    request.extend_from_slice(&body);
-}
