@@ -5,6 +5,7 @@ mod crash;
 mod documents;
 mod peers;
 mod prometheus;
+mod stop;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -62,10 +62,6 @@ impl ServerProcess {
         Self { child, address }
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn base(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -87,17 +83,6 @@ impl ServerProcess {
             std::thread::sleep(Duration::from_millis(20));
         }
         false
-    }
-
-    /// Resident memory in KiB.
-    pub fn rss_kib(&self) -> u64 {
-        let path = PathBuf::from(format!("/proc/{}/status", self.child.id()));
-        let status = std::fs::read_to_string(path).unwrap_or_default();
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|text| text.trim().trim_end_matches(" kB").trim().parse().ok())
-            .unwrap_or(0)
     }
 }
 
