@@ -6,9 +6,11 @@
 
 mod bare;
 #[path = "../../tests/support/config.rs"]
+#[expect(dead_code, reason = "the integration tests use the rest")]
 mod config;
 mod load;
 #[path = "../../tests/support/server.rs"]
+#[expect(dead_code, reason = "the integration tests use the rest")]
 mod server;
 
 use std::{
