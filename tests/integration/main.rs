@@ -5,6 +5,7 @@ mod crash;
 mod documents;
 mod peers;
 mod prometheus;
+mod rest;
 mod stop;
 
 #[path = "../support/mod.rs"]
