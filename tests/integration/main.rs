@@ -3,6 +3,7 @@
 mod architecture;
 mod crash;
 mod documents;
+mod feed_properties;
 mod peers;
 mod prometheus;
 mod rest;

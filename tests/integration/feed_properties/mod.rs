@@ -1,0 +1,163 @@
+//! Any log, told to any follower, over any disturbance: each gets exactly the facts after its
+//! cursor, in order, once, and the latest of each state key; and every byte is what a fold of the
+//! log alone gives.
+//!
+//! Two instances with different settings follow one log. While it grows, followers pull through
+//! each encoding with different filters and budgets, lose connections in the middle of a batch,
+//! move to the other instance, and the instances restart or build their read models anew.
+
+mod expected;
+mod follower;
+mod instance;
+mod script;
+
+use std::{sync::Arc, time::Duration};
+
+use condorito::{
+    domain::ids::{ClientId, Position},
+    event_log::{Append, EventLog, Expected as Version, StreamName, memory::MemoryLog},
+    feed::subscriber::Budget,
+    wire::cursor::Cursor,
+};
+use proptest::prelude::*;
+
+use self::{
+    expected::Expectation,
+    follower::{Follower, Loss},
+    instance::Instance,
+    script::{Happening, Step, Story, a_story},
+};
+
+/// How long anything may take before it counts as stuck.
+const STUCK: Duration = Duration::from_secs(20);
+/// How long a follower waits in the middle of the story: nothing may be there yet.
+const PULL_WAIT: Duration = Duration::from_millis(2);
+
+/// The stage: a log, two instances, followers.
+struct World {
+    log: Arc<MemoryLog>,
+    instances: [Instance; 2],
+    followers: Vec<Follower>,
+    appended: u64,
+}
+
+impl World {
+    async fn new(story: &Story) -> Self {
+        let log = Arc::new(MemoryLog::default());
+        let instances = [
+            Instance::start(log.clone(), story.tight[0]).await,
+            Instance::start(log.clone(), story.tight[1]).await,
+        ];
+        let followers = story.followers.iter().map(|plan| Follower::new(plan)).collect();
+        Self { log, instances, followers, appended: 0 }
+    }
+
+    async fn play(&mut self, step: &Step) {
+        match step {
+            Step::Append(happenings) => self.append(happenings).await,
+            Step::Pull { who, bytes, events, times } => {
+                let budget = Budget { bytes: *bytes, events: *events };
+                for _ in 0..*times {
+                    self.pull(*who, budget).await;
+                }
+            }
+            Step::Lose { who, loss } => {
+                let who = who.index(self.followers.len());
+                self.followers[who].lose(*loss);
+            }
+            Step::Move { who } => {
+                let who = who.index(self.followers.len());
+                self.followers[who].lose(Loss::Nothing);
+                self.followers[who].instance ^= 1;
+            }
+            Step::Restart { instance, rebuild } => {
+                for follower in &mut self.followers {
+                    if follower.instance == *instance {
+                        follower.lose(Loss::Nothing);
+                    }
+                }
+                self.instances[*instance].restart(self.log.clone(), *rebuild).await;
+            }
+            Step::Settle { instance } => {
+                let head = self.log.head().await.expect("a log in memory");
+                self.instances[*instance].projected(head).await;
+            }
+        }
+    }
+
+    /// One append with one entry for each event, as a webhook with several parts makes it.
+    async fn append(&mut self, happenings: &[Happening]) {
+        let batch = happenings
+            .iter()
+            .map(|happening| {
+                self.appended += 1;
+                let event = happening.event(self.appended);
+                let client = event.client_id;
+                let stream = match event.data.conversation_id() {
+                    Some(id) => StreamName::Conversation(client, id),
+                    None => StreamName::Tenant(client),
+                };
+                Append { stream, expected: Version::Any, events: vec![event] }
+            })
+            .collect();
+        self.log.append(batch).await.expect("a log in memory");
+    }
+
+    async fn pull(&mut self, who: prop::sample::Index, budget: Budget) {
+        let who = who.index(self.followers.len());
+        let follower = &mut self.followers[who];
+        let instance = &self.instances[follower.instance];
+        follower.pull(instance, budget, PULL_WAIT).await;
+    }
+
+    /// Lets everybody come to the end of the log.
+    async fn finish(&mut self) {
+        let head = self.log.head().await.expect("a log in memory");
+        for instance in &self.instances {
+            instance.projected(head).await;
+        }
+        for follower in &mut self.followers {
+            let instance = &self.instances[follower.instance];
+            follower.pull_to(instance, Cursor::end_of(head)).await;
+        }
+    }
+
+    async fn check(&self) {
+        let records = self.log.read(Position::START, usize::MAX).await.expect("a log in memory");
+        let expectation = Expectation::of(&records, &self.log.identity().epoch);
+        for follower in &self.followers {
+            follower.check(expectation.feed(follower.client()));
+        }
+        for instance in &self.instances {
+            expectation.check_read_model(&instance.queries).await;
+        }
+    }
+}
+
+fn play(story: &Story) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut world = World::new(story).await;
+        for step in &story.steps {
+            world.play(step).await;
+        }
+        world.finish().await;
+        world.check().await;
+        for instance in world.instances {
+            instance.stop().await;
+        }
+    });
+}
+
+/// The tenants of the stories.
+const CLIENTS: [ClientId; 2] = [ClientId(1), ClientId(2)];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_follower_gets_exactly_what_follows_its_cursor(story in a_story()) {
+        play(&story);
+    }
+}
