@@ -13,8 +13,9 @@ use condorito::{
     projection::{
         encode::{self, Envelope},
         queries::Queries,
+        to_wire,
     },
-    wire::{cursor::Cursor, event_type::EventType},
+    wire::{cursor::Cursor, event_type::EventType, types::Snapshot},
 };
 
 use super::CLIENTS;
@@ -85,6 +86,33 @@ impl Expectation {
             assert_eq!(found.as_ref(), Some(&**message));
         }
     }
+}
+
+/// The snapshot holds what the log says up to its cursor, and nothing of later.
+pub(super) fn check_snapshot(
+    records: &[Record],
+    epoch: &str,
+    client: ClientId,
+    snapshot: &Snapshot,
+) {
+    let cursor = Cursor::parse(&snapshot.cursor, epoch).expect("a cursor of this store");
+    let upto = records.partition_point(|record| record.position <= cursor.position);
+    let then = Expectation::of(&records[..upto], epoch);
+    let last = then.feed(client).last_key_value().map(|(last, _)| *last);
+    assert!(last.is_none_or(|last| last <= cursor), "{last:?} is in the snapshot of {cursor:?}");
+    let tenant = then.state.tenants.get(&client).cloned().unwrap_or_default();
+    assert_eq!(snapshot.stats, to_wire::stats(&tenant.stats));
+    assert_eq!(snapshot.bot_status, to_wire::bot(&tenant.bot));
+    assert_eq!(snapshot.whatsapp_state, to_wire::whatsapp(&tenant.whatsapp));
+    let listed = then.state.conversations.values().filter(|conversation| {
+        conversation.client_id == client && conversation.merged_into.is_none()
+    });
+    let mut listed: Vec<_> =
+        listed.map(|conversation| to_wire::conversation(conversation)).collect();
+    let mut shown = snapshot.conversations.clone();
+    listed.sort_by_key(|conversation| conversation.id);
+    shown.sort_by_key(|conversation| conversation.id);
+    assert_eq!(shown, listed);
 }
 
 fn expected(

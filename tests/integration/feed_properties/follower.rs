@@ -8,7 +8,7 @@ use condorito::{
         filter::{Filter, Types},
         frame::Encoding,
         hub::Start,
-        subscriber::{Batch, Budget, Next, Subscriber},
+        subscriber::{Batch, Budget, Next, ResetReason, Subscriber},
     },
     wire::cursor::Cursor,
 };
@@ -48,22 +48,28 @@ pub(super) struct Follower {
     /// Where it is connected now, or is to be.
     pub instance: usize,
     subscriber: Option<Subscriber>,
-    /// After which everything is owed to it.
-    start: Option<Cursor>,
     /// Where it resumes.
     stands: Cursor,
+    /// What it got: a leg for each time that it had to begin at another place.
+    legs: Vec<Leg>,
+    may_reset: bool,
+}
+
+struct Leg {
+    /// After which everything is owed.
+    start: Cursor,
     got: Vec<(Cursor, Vec<u8>)>,
 }
 
 impl Follower {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, may_reset: bool) -> Self {
         Self {
             plan: plan.clone(),
             instance: plan.instance,
             subscriber: None,
-            start: None,
             stands: Cursor::START,
-            got: Vec::new(),
+            legs: Vec::new(),
+            may_reset,
         }
     }
 
@@ -74,15 +80,14 @@ impl Follower {
     fn connected(&mut self, instance: &Instance) -> &mut Subscriber {
         let Plan { client, filter, encoding, live, .. } = self.plan;
         self.subscriber.get_or_insert_with(|| {
-            let start = match self.start {
-                None if live => Start::Live,
-                None => Start::After(Cursor::START),
-                Some(_) => Start::After(self.stands),
+            let start = match self.legs.is_empty() && live {
+                true => Start::Live,
+                false => Start::After(self.stands),
             };
             let subscriber = instance.hub.subscribe(client, start, filter, encoding);
-            if self.start.is_none() {
+            if self.legs.is_empty() {
                 self.stands = subscriber.resume_cursor();
-                self.start = Some(self.stands);
+                self.legs.push(Leg { start: self.stands, got: Vec::new() });
             }
             subscriber
         })
@@ -98,7 +103,12 @@ impl Follower {
                 self.stands = batch.cursor;
                 let decoded = decode(&batch, encoding, instance.hub.epoch());
                 assert_eq!(decoded.len(), batch.events as usize);
-                self.got.extend(decoded);
+                self.legs.last_mut().expect("a leg").got.extend(decoded);
+            }
+            Ok(Next::Reset { reason, cursor }) if self.may_reset => {
+                assert_ne!(reason, ResetReason::UnknownCursor, "{:?}", self.plan);
+                self.stands = cursor;
+                self.legs.push(Leg { start: cursor, got: Vec::new() });
             }
             Ok(Next::Unavailable) | Err(_) => {}
             Ok(other) => panic!("{other:?} of {:?}", self.plan),
@@ -124,50 +134,65 @@ impl Follower {
             Loss::Nothing => {}
             Loss::NothingAndToldPlace => self.stands = subscriber.resume_cursor(),
             Loss::Tail(events) => {
-                let kept = self.got.len().saturating_sub(events);
-                self.got.truncate(kept);
-                let start = self.start.unwrap_or(Cursor::START);
-                self.stands = self.got.last().map_or(start, |(cursor, _)| *cursor);
+                let Leg { start, got } = self.legs.last_mut().expect("a leg");
+                got.truncate(got.len().saturating_sub(events));
+                self.stands = got.last().map_or(*start, |(cursor, _)| *cursor);
             }
         }
     }
 
-    /// It got what it was owed.
+    /// It got what it was owed: all of it in the last leg, and in those before all up to some
+    /// place.
     pub(super) fn check(&self, feed: &Feed) {
-        let start = self.start.expect("it was connected at least at the end");
-        let in_order = self.got.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        assert!(in_order, "out of order or twice: {:?}", self.places());
-        for (cursor, json) in &self.got {
-            let expected = feed.get(cursor).expect("only what happened is told");
-            assert!(*cursor > start && self.sees(expected), "{cursor:?} was not asked for");
-            let (told, expected) = (text(json), text(&expected.json));
-            assert_eq!(told, expected, "at {cursor:?}");
+        let (last, before) = self.legs.split_last().expect("it was connected at the end");
+        for leg in before {
+            let (told, owed) = self.facts(leg, feed);
+            assert!(owed.starts_with(&told), "{told:?} of {owed:?}: {:?}", self.plan);
         }
-        let owed = || feed.iter().filter(|(at, event)| **at > start && self.sees(event));
-        let facts: Vec<Cursor> =
-            owed().filter(|(_, event)| !event.event_type.is_state()).map(|(at, _)| *at).collect();
-        let told = self.got.iter().map(|(cursor, _)| *cursor);
-        let told: Vec<Cursor> = told.filter(|at| !feed[at].event_type.is_state()).collect();
-        assert_eq!(told, facts, "the facts after {start:?} of {:?}", self.plan);
+        let (told, owed) = self.facts(last, feed);
+        assert_eq!(told, owed, "the facts after {:?} of {:?}", last.start, self.plan);
 
         let latest = |events: &mut dyn Iterator<Item = (Cursor, &Expected)>| {
             let states = events.filter(|(_, event)| event.event_type.is_state());
             let keyed = states.map(|(at, event)| ((event.event_type, event.key), at));
             keyed.collect::<HashMap<_, _>>()
         };
-        let told = latest(&mut self.got.iter().map(|(at, _)| (*at, &feed[at])));
-        let due = latest(&mut owed().map(|(at, event)| (*at, event)));
-        assert_eq!(told, due, "the latest of each state after {start:?} of {:?}", self.plan);
+        let told = latest(&mut last.got.iter().map(|(at, _)| (*at, &feed[at])));
+        let due = latest(&mut self.owed(last, feed));
+        assert_eq!(told, due, "the latest of each state after {:?} of {:?}", last.start, self.plan);
+    }
+
+    /// The facts that it was told in a leg and those that it was owed. What it was told is in
+    /// order, was asked for, and is what happened.
+    fn facts(&self, leg: &Leg, feed: &Feed) -> (Vec<Cursor>, Vec<Cursor>) {
+        let places: Vec<Cursor> = leg.got.iter().map(|(cursor, _)| *cursor).collect();
+        assert!(places.is_sorted_by(|a, b| a < b), "out of order or twice: {places:?}");
+        for (cursor, json) in &leg.got {
+            let expected = feed.get(cursor).expect("only what happened is told");
+            let asked_for = *cursor > leg.start && self.sees(expected);
+            assert!(asked_for, "{cursor:?} was not asked for");
+            assert_eq!(text(json), text(&expected.json), "at {cursor:?}");
+        }
+        let is_fact = |event: &Expected| !event.event_type.is_state();
+        let told = places.into_iter().filter(|at| is_fact(&feed[at])).collect();
+        let owed = self.owed(leg, feed).filter(|(_, event)| is_fact(event));
+        (told, owed.map(|(at, _)| at).collect())
+    }
+
+    fn owed<'a>(
+        &'a self,
+        leg: &Leg,
+        feed: &'a Feed,
+    ) -> impl Iterator<Item = (Cursor, &'a Expected)> + use<'a> {
+        let start = leg.start;
+        let after = feed.iter().filter(move |(at, _)| **at > start);
+        after.filter(|(_, event)| self.sees(event)).map(|(at, event)| (*at, event))
     }
 
     fn sees(&self, event: &Expected) -> bool {
         let Filter { types, conversation } = self.plan.filter;
         let of_conversation = conversation.is_none() || conversation == event.conversation;
         of_conversation && (types == Types::ALL || types.contains(event.event_type))
-    }
-
-    fn places(&self) -> Vec<Cursor> {
-        self.got.iter().map(|(cursor, _)| *cursor).collect()
     }
 }
 

@@ -19,9 +19,25 @@ use tempfile::TempDir;
 
 use super::{STUCK, script::NOON};
 
+/// How much room an instance has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    /// Batches, caches, ring and pages so small that each falls back to what is behind it all the
+    /// time.
+    pub tight: bool,
+    /// Facts expire after a minute of its clock, and nobody is led through more than some events.
+    pub forgetful: bool,
+}
+
+/// How long a forgetful instance keeps facts. Its clock starts that much after the stories do.
+const KEPT_S: u64 = 60;
+/// Events that a forgetful instance leads a follower through.
+const BACKLOG_EVENTS: u64 = 20;
+
 pub(super) struct Instance {
     folder: TempDir,
-    tight: bool,
+    size: Size,
+    pub clock: Arc<ManualClock>,
     running: Option<Running>,
     pub queries: Queries,
     pub hub: Arc<Hub>,
@@ -33,13 +49,12 @@ struct Running {
 }
 
 impl Instance {
-    /// `tight`: with batches, caches, ring and pages so small that each falls back to what is
-    /// behind it all the time.
-    pub(super) async fn start(log: Arc<dyn EventLog>, tight: bool) -> Self {
+    pub(super) async fn start(log: Arc<dyn EventLog>, size: Size) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("read-model.db");
-        let (running, queries, hub) = open(log, file, tight).await;
-        Self { folder, tight, running: Some(running), queries, hub }
+        let clock = Arc::new(ManualClock::at(Timestamp(NOON.0 + 60_000)));
+        let (running, queries, hub) = open(log, file, size, clock.clone()).await;
+        Self { folder, size, clock, running: Some(running), queries, hub }
     }
 
     pub(super) async fn restart(&mut self, log: Arc<dyn EventLog>, rebuild: bool) {
@@ -48,7 +63,7 @@ impl Instance {
         if rebuild {
             std::fs::remove_file(&file).expect("the read model is a file");
         }
-        let (running, queries, hub) = open(log, file, self.tight).await;
+        let (running, queries, hub) = open(log, file, self.size, self.clock.clone()).await;
         (self.running, self.queries, self.hub) = (Some(running), queries, hub);
     }
 
@@ -73,10 +88,19 @@ impl Instance {
     }
 }
 
-async fn open(log: Arc<dyn EventLog>, path: PathBuf, tight: bool) -> (Running, Queries, Arc<Hub>) {
+async fn open(
+    log: Arc<dyn EventLog>,
+    path: PathBuf,
+    size: Size,
+    clock: Arc<ManualClock>,
+) -> (Running, Queries, Arc<Hub>) {
     let mut settings = ProjectionSettings { path, readers: 2, ..ProjectionSettings::default() };
     let mut feed = FeedSettings { batch_window_ms: 1, ..FeedSettings::default() };
-    if tight {
+    if size.forgetful {
+        settings.feed_retention_s = KEPT_S;
+        feed.backlog_events_max = BACKLOG_EVENTS;
+    }
+    if size.tight {
         settings.batch_events_max = 3;
         settings.catch_up_batch_events_max = 5;
         settings.cached_conversations_max = 1;
@@ -96,7 +120,6 @@ async fn open(log: Arc<dyn EventLog>, path: PathBuf, tight: bool) -> (Running, Q
     let shutdown = Shutdown::new();
     let past = Arc::new(StoredPast::new(queries.clone(), log.clone()));
     let hub = Hub::start(past, feed, &shutdown);
-    let clock = Arc::new(ManualClock::at(Timestamp(NOON.0 + 60_000)));
     let following = follow(model, log, hub.clone(), clock, &shutdown).expect("a projector");
     (Running { shutdown, following }, queries, hub)
 }

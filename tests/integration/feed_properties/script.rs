@@ -26,6 +26,7 @@ use uuid::Uuid;
 use super::{
     CLIENTS,
     follower::{Loss, Plan},
+    instance::Size,
 };
 
 /// When the stories begin.
@@ -33,7 +34,7 @@ pub(super) const NOON: Timestamp = Timestamp(1_795_521_600_000);
 
 #[derive(Debug, Clone)]
 pub(super) struct Story {
-    pub tight: [bool; 2],
+    pub sizes: [Size; 2],
     pub followers: Vec<Plan>,
     pub steps: Vec<Step>,
 }
@@ -41,11 +42,35 @@ pub(super) struct Story {
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Append(Vec<Happening>),
-    Pull { who: Index, bytes: usize, events: u32, times: u8 },
-    Lose { who: Index, loss: Loss },
-    Move { who: Index },
-    Restart { instance: usize, rebuild: bool },
-    Settle { instance: usize },
+    Pull {
+        who: Index,
+        bytes: usize,
+        events: u32,
+        times: u8,
+    },
+    Lose {
+        who: Index,
+        loss: Loss,
+    },
+    Move {
+        who: Index,
+    },
+    Restart {
+        instance: usize,
+        rebuild: bool,
+    },
+    Settle {
+        instance: usize,
+    },
+    Snapshot {
+        instance: usize,
+        client: ClientId,
+    },
+    /// The instance's clock goes on.
+    Later {
+        instance: usize,
+        milliseconds: i64,
+    },
 }
 
 /// A domain event, compact enough to be shrunk and read.
@@ -78,9 +103,15 @@ enum What {
     Unknown,
 }
 
-pub(super) fn a_story() -> impl Strategy<Value = Story> {
-    (any::<[bool; 2]>(), vec(a_plan(), 1..6), vec(a_step(), 1..40))
-        .prop_map(|(tight, followers, steps)| Story { tight, followers, steps })
+/// With `forgetful` instances followers may be told to reset, else never.
+pub(super) fn a_story(forgetful: bool) -> impl Strategy<Value = Story> {
+    (any::<[bool; 2]>(), vec(a_plan(), 1..6), vec(a_step(), 1..40)).prop_map(
+        move |(tight, followers, steps)| Story {
+            sizes: tight.map(|tight| Size { tight, forgetful }),
+            followers,
+            steps,
+        },
+    )
 }
 
 fn a_plan() -> impl Strategy<Value = Plan> {
@@ -127,6 +158,10 @@ fn a_step() -> impl Strategy<Value = Step> {
         1 => (0..2_usize, any::<bool>())
             .prop_map(|(instance, rebuild)| Step::Restart { instance, rebuild }),
         2 => (0..2_usize).prop_map(|instance| Step::Settle { instance }),
+        1 => (0..2_usize, a_client())
+            .prop_map(|(instance, client)| Step::Snapshot { instance, client }),
+        1 => (0..2_usize, 1..100_i64)
+            .prop_map(|(instance, milliseconds)| Step::Later { instance, milliseconds }),
     ]
 }
 
