@@ -206,6 +206,7 @@ fn decode(batch: &Batch, encoding: Encoding, epoch: &str) -> Vec<(Cursor, Vec<u8
     let events = match encoding {
         Encoding::Json => json_events(&bytes),
         Encoding::Sse => sse_events(&bytes),
+        Encoding::SseGzip => sse_events(&inflate(&bytes)),
         Encoding::WsText | Encoding::WsDeflate => ws_events(&bytes),
     };
     let with_cursor = events.into_iter().map(|json| {
@@ -251,18 +252,22 @@ fn ws_events(mut bytes: &[u8]) -> Vec<Vec<u8>> {
             short => (usize::from(short), rest),
         };
         let (payload, rest) = rest.split_at(length);
-        events.push(if head & 0x40 == 0 { payload.to_vec() } else { inflate(payload) });
+        events.push(match head & 0x40 {
+            0 => payload.to_vec(),
+            _ => inflate(&[payload, &[0, 0, 0xff, 0xff]].concat()),
+        });
         bytes = rest;
     }
     assert!(bytes.is_empty(), "half a frame");
     events
 }
 
+/// What was deflated and flushed, as far as it goes.
 fn inflate(deflated: &[u8]) -> Vec<u8> {
-    let input = [deflated, &[0, 0, 0xff, 0xff]].concat();
-    let mut out = Vec::with_capacity(64 << 10);
+    let mut out = Vec::with_capacity(1 << 20);
     Decompress::new(false)
-        .decompress_vec(&input, &mut out, FlushDecompress::Sync)
-        .expect("a deflated message by itself");
+        .decompress_vec(deflated, &mut out, FlushDecompress::Sync)
+        .expect("deflated by itself");
+    assert!(out.len() < out.capacity(), "more than there is room for");
     out
 }

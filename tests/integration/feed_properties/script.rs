@@ -123,6 +123,7 @@ fn a_plan() -> impl Strategy<Value = Plan> {
     let encoding = prop_oneof![
         Just(Encoding::Json),
         Just(Encoding::Sse),
+        Just(Encoding::SseGzip),
         Just(Encoding::WsText),
         Just(Encoding::WsDeflate),
     ];
