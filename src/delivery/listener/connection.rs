@@ -130,11 +130,8 @@ impl Server {
         }?;
         let parts = connection.into_parts();
         let (stream, unread) = parts.io.into_inner().into_parts();
-        let read_ahead = match (parts.read_buf.is_empty(), unread.is_empty()) {
-            (_, true) => parts.read_buf,
-            (true, false) => unread,
-            (false, false) => [parts.read_buf, unread].concat().into(),
-        };
+        // Copied, so that hyper's buffer does not live on behind a few bytes or none.
+        let read_ahead = [parts.read_buf, unread].concat().into();
         Some((accepted, Taken { stream, read_ahead }))
     }
 

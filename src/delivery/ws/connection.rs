@@ -53,7 +53,7 @@ const WRITE_TIMEOUTS_MAX: u32 = 4;
 pub(super) struct Connection {
     shared: Arc<Shared>,
     socket: Socket,
-    session: Session,
+    session: Box<Session>,
     identity: Identity,
     inbox: Inbox,
     /// Events being written.
@@ -119,7 +119,7 @@ impl Connection {
     pub(super) fn new(
         shared: Arc<Shared>,
         socket: Socket,
-        session: Session,
+        session: Box<Session>,
         identity: Identity,
         says_ping: bool,
     ) -> Self {
@@ -144,14 +144,15 @@ impl Connection {
     }
 
     /// Lives until the client leaves, is sent away, or the instance stops.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self: Box<Self>) {
         let end = loop {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
             if let ControlFlow::Break(end) = self.handle(event) {
                 break end;
             }
         };
-        self.end(end).await;
+        // Boxed, since it holds the socket and lasts for a moment only.
+        Box::pin(self.end(end)).await;
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -368,8 +369,8 @@ impl Connection {
         Ok(Ack { token_expires_at, ..Ack::of(mark) })
     }
 
-    async fn end(self, end: End) {
-        let Self { shared, socket, mut session, .. } = self;
+    async fn end(self: Box<Self>, end: End) {
+        let Self { shared, socket, mut session, .. } = *self;
         let ending = match &end {
             End::Close(_, ending) | End::Gone(ending) => *ending,
             End::Goodbye(_) => Ending::Client,

@@ -475,3 +475,10 @@ async fn read_frame(stream: &mut TcpStream) -> u8 {
     stream.read_exact(&mut payload).await.expect("a payload");
     first
 }
+
+#[test]
+fn a_connection_at_rest_is_small() {
+    let connection = size_of::<Connection>();
+    let session = size_of::<Session>();
+    assert!(connection <= 400 && session <= 640, "{connection} {session}");
+}

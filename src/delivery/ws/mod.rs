@@ -108,7 +108,7 @@ impl WebSocketEndpoint {
         let sessions = &self.0.sessions;
         let session =
             sessions.open(Transport::WebSocket, encoding, &identity, &stream_request).await?;
-        Ok(Opened { session, identity, says_ping: stream_request.ping })
+        Ok(Opened { session: Box::new(session), identity, says_ping: stream_request.ping })
     }
 
     fn socket(&self, taken: Taken, agreed: &Agreed) -> Socket {
@@ -116,10 +116,11 @@ impl WebSocketEndpoint {
         Socket::new(taken, Reader::new(limits, agreed.reads_deflated()))
     }
 
-    async fn serve(&self, taken: Taken, agreed: &Agreed, opened: Opened) {
+    /// Makes the connection, boxed: what is moved from one future to the next is kept in each.
+    fn connection(&self, taken: Taken, agreed: &Agreed, opened: Opened) -> Box<Connection> {
         let Opened { session, identity, says_ping } = opened;
         let socket = self.socket(taken, agreed);
-        Connection::new(self.0.clone(), socket, session, identity, says_ping).run().await;
+        Box::new(Connection::new(self.0.clone(), socket, session, identity, says_ping))
     }
 
     /// Tells a client that may not connect in the way in which a browser's page can see it.
@@ -134,7 +135,7 @@ impl WebSocketEndpoint {
 
 /// A client that may connect.
 struct Opened {
-    session: Session,
+    session: Box<Session>,
     identity: Identity,
     says_ping: bool,
 }
@@ -163,9 +164,12 @@ impl Endpoint for WebSocketEndpoint {
         let endpoint = self.clone();
         let response = agreed.response();
         Ok(match opened {
-            Ok(opened) => Takeover::attach(response, move |taken| async move {
-                endpoint.serve(taken, &agreed, opened).await;
-                None
+            Ok(opened) => Takeover::attach(response, move |taken| {
+                let connection = endpoint.connection(taken, &agreed, opened);
+                async move {
+                    connection.run().await;
+                    None
+                }
             }),
             Err(problem) => Takeover::attach(response, move |taken| async move {
                 endpoint.send_away(taken, &agreed, problem).await;
