@@ -4,6 +4,7 @@ mod architecture;
 mod crash;
 mod documents;
 mod feed_properties;
+mod hostile;
 mod peers;
 mod prometheus;
 mod rest;
