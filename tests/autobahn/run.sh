@@ -6,7 +6,8 @@
 #   run.sh full    all 517 cases
 #
 # Fails on any case that is not OK and not in expected.txt, where each has its reason. The suite is
-# a Python 2.7 program: PYTHON2 names an interpreter, else pyenv's or the system's is taken.
+# a Python 2.7 program: PYTHON2 names an interpreter, else pyenv's or the system's is taken; without
+# one the answer is 77.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -49,12 +50,13 @@ case $form in
   *) echo "usage: run.sh short|full" >&2; exit 2 ;;
 esac
 
-python=$(python2)
+python=$(python2) || exit 77
 install_suite
 (cd "$root" && cargo build --locked --quiet --example ws_echo)
 target=${CARGO_TARGET_DIR:-$root/target}
 "$target/debug/examples/ws_echo" 127.0.0.1:0 >"$work/echo.log" 2>&1 &
 echo_server=$!
+url=
 for _ in $(seq 100); do
   url=$(sed -n 's/^listening on /ws:\/\//p' "$work/echo.log")
   [ -z "$url" ] || break

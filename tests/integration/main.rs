@@ -1,6 +1,7 @@
 //! Tests at the boundaries, in one binary: one link, one start.
 
 mod architecture;
+mod autobahn;
 mod crash;
 mod documents;
 mod feed_properties;
