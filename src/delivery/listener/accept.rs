@@ -24,9 +24,10 @@ const UNSENT_BYTES_MAX: u32 = 256 << 10;
 /// What a connection gets that can't be served now. Sent without waiting: a peer that can't
 /// take it at once is only closed.
 const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/problem+json\r\ncontent-length: 101\r\n\
+    content-type: application/problem+json\r\ncontent-length: 123\r\n\
     retry-after: 5\r\nconnection: close\r\n\r\n\
-    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"code\":\"too_many_connections\"}      ";
+    {\"type\":\"/problems#overloaded\",\"title\":\"The server is busy\",\
+    \"status\":503,\"detail\":\"The server is busy\",\"code\":\"overloaded\"}";
 
 pub(super) async fn run(socket: TcpListener, admission: &Admission, server: &Server) {
     let mut reserve = Reserve::new();
@@ -141,12 +142,14 @@ impl Reserve {
 #[cfg(test)]
 mod tests {
     use super::TURNED_AWAY;
+    use crate::wire::problem::{Code, Problem};
 
     #[test]
     fn the_answer_to_those_turned_away_has_the_length_that_it_says() {
         let text = std::str::from_utf8(TURNED_AWAY).expect("text");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
-        serde_json::from_str::<serde_json::Value>(body).expect("JSON");
+        let problem = Problem::new(Code::Overloaded).to_json();
+        assert_eq!(body.as_bytes(), problem, "as everywhere");
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{StatusCode, uri::Scheme};
+use http::{HeaderValue, uri::Scheme};
 use http_body_util::combinators::BoxBody;
 use hyper::{
     body::{Body as _, Incoming},
@@ -25,7 +25,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use poem::{
-    Addr, Endpoint as _, Response,
+    Addr, Endpoint as _, IntoResponse, Response,
     endpoint::BoxEndpoint,
     web::{LocalAddr, RemoteAddr},
 };
@@ -37,7 +37,10 @@ use super::{
     stream::Stream,
     takeover::{Accepted, Taken, Takeover},
 };
-use crate::runtime::shutdown::Shutdown;
+use crate::{
+    runtime::shutdown::Shutdown,
+    wire::problem::{Code, Problem},
+};
 
 /// What hyper may hold of a body, so that large ones need few system calls.
 const HTTP_BUFFER_BYTES: usize = 65_536;
@@ -243,24 +246,19 @@ impl hyper::service::Service<hyper::Request<Incoming>> for HttpService {
 }
 
 fn timed_out() -> Response {
-    problem(StatusCode::SERVICE_UNAVAILABLE, "timed_out")
+    last_answer(Problem::new(Code::Overloaded).detail("the request took too long"))
 }
 
 fn with_body() -> Response {
-    problem(StatusCode::BAD_REQUEST, "unexpected_body")
+    let detail = "a request that changes the protocol has no body";
+    last_answer(Problem::new(Code::InvalidRequest).detail(detail))
 }
 
-/// An answer that the listener gives by itself, in the shape of all others.
-fn problem(status: StatusCode, code: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = serde_json::json!({
-        "type": "about:blank", "title": title, "status": status.as_u16(), "code": code,
-    });
-    Response::builder()
-        .status(status)
-        .content_type("application/problem+json")
-        .header(http::header::CONNECTION, "close")
-        .body(body.to_string())
+/// An answer that the listener gives by itself, after which the connection ends.
+fn last_answer(problem: Problem) -> Response {
+    let mut response = problem.into_response();
+    response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Tells hyper the time, and bounds the reading of heads in two steps: a connection may be idle
