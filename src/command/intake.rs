@@ -138,7 +138,7 @@ impl Commands {
             let key = self.key_of(client, item);
             let known = key.is_some_and(|key| self.recent.get(&key).is_some() || !seen.insert(key));
             let step = if known {
-                Step::Duplicate
+                self.repeated(client, item, &mut work.contacts)
             } else {
                 self.step(client, actor, item, &mut work.contacts, &mut state).await?
             };
@@ -225,6 +225,17 @@ impl Commands {
         }
         contacts.push(Told { contact: contact.clone(), identities, telling });
         Some(contacts.len() - 1)
+    }
+
+    /// A repetition is stored already, but it may name the contact by one more identity: WAHA
+    /// tells one message under `@c.us` and under `@lid`. That alone is taken of it.
+    fn repeated(&self, client: ClientId, item: &Intake, contacts: &mut Vec<Told>) -> Step {
+        let Intake::Message { contact, .. } = item else { return Step::Duplicate };
+        if self.core.hasher.identities(client, contact).len() < 2 {
+            return Step::Duplicate;
+        }
+        let told = self.told(client, contact, Telling::OfKnown, contacts);
+        told.map_or(Step::Duplicate, Step::Telling)
     }
 
     /// A change ties the contact's identities to those that it had.

@@ -237,6 +237,21 @@ async fn a_contact_change_tells_of_known_contacts_only() {
 }
 
 #[tokio::test]
+async fn a_repetition_may_name_the_contact_by_one_more_identity() {
+    let world = World::new();
+    let (commands, _view) = world.instance();
+    let lid = || Some("77001".to_owned());
+    let both = || Contact { lid: lid(), ..person(1) };
+    assert_eq!(stored(&take(&commands, vec![message(person(1), "a")]).await), [true]);
+    assert_eq!(stored(&take(&commands, vec![message(person(1), "a")]).await), [false]);
+    assert_eq!(stored(&take(&commands, vec![message(both(), "a")]).await), [true], "the lid");
+    assert_eq!(stored(&take(&commands, vec![message(both(), "a")]).await), [false]);
+    take(&commands, vec![echo(Contact { lid: lid(), ..Contact::default() }, "b")]).await;
+    let state = world.folded().await;
+    assert_eq!((state.conversations.len(), state.messages.len()), (1, 2));
+}
+
+#[tokio::test]
 async fn a_whatsapp_state_is_told_once_and_keeps_what_is_not_told() {
     let world = World::new();
     let (commands, _view) = world.instance();
