@@ -21,20 +21,12 @@ use crate::{
 };
 
 /// How the installation receives from WAHA.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WahaSettings {
     /// The key of sessions that have none of their own: WAHA's `WHATSAPP_HOOK_HMAC_KEY`.
     /// Absent (the default): each session must have one.
     pub hmac_key: Option<Secret<String>>,
-    /// Largest body, in bytes (default 3 MiB). A larger one gets 413.
-    pub max_body_bytes: usize,
-}
-
-impl Default for WahaSettings {
-    fn default() -> Self {
-        Self { hmac_key: None, max_body_bytes: 3 * 1024 * 1024 }
-    }
 }
 
 /// The sessions that a key speaks for.
@@ -131,10 +123,7 @@ mod tests {
     }
 
     fn receiver(shared: Option<&str>, sessions: &[TenantRouting]) -> Result<Waha, RoutesError> {
-        let settings = WahaSettings {
-            hmac_key: shared.map(|key| Secret::new(key.to_owned())),
-            ..WahaSettings::default()
-        };
+        let settings = WahaSettings { hmac_key: shared.map(|key| Secret::new(key.to_owned())) };
         Waha::new(&settings, &Arc::new(Routes::new(sessions)?))
     }
 

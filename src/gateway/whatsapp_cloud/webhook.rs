@@ -28,7 +28,7 @@ const OBJECT: &str = "whatsapp_business_account";
 const MAX_CHALLENGE_BYTES: usize = 256;
 
 /// How the installation receives from Meta.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WhatsAppCloudSettings {
     /// The verify token that was typed into Meta's App Dashboard. Absent (the default): the
@@ -37,14 +37,6 @@ pub struct WhatsAppCloudSettings {
     /// Secrets of the installation's Meta app. Several while one is being replaced, or with
     /// several apps. They speak for the tenants that have no `app_secrets` of their own.
     pub app_secrets: Vec<Secret<String>>,
-    /// Largest body, in bytes (default 3 MiB, Meta's own limit). A larger one gets 413.
-    pub max_body_bytes: usize,
-}
-
-impl Default for WhatsAppCloudSettings {
-    fn default() -> Self {
-        Self { verify_token: None, app_secrets: Vec::new(), max_body_bytes: 3 * 1024 * 1024 }
-    }
 }
 
 /// The verification request is none, or does not know the verify token.
@@ -256,7 +248,6 @@ mod tests {
         let settings = WhatsAppCloudSettings {
             verify_token: Some(secret("token")),
             app_secrets: vec![secret("old"), secret("new")],
-            ..WhatsAppCloudSettings::default()
         };
         WhatsAppCloud::new(&settings, Arc::new(routes)).unwrap()
     }
