@@ -10,6 +10,7 @@ mod peers;
 mod prometheus;
 mod rest;
 mod stop;
+mod webhooks;
 
 #[path = "../support/mod.rs"]
 mod support;
