@@ -28,6 +28,7 @@ use crate::{
     feed::FeedSettings,
     gateway::{
         routes::{TenantRoutes, TenantRouting},
+        simulator::SimulatorSettings,
         waha::WahaSettings,
         whatsapp_cloud::WhatsAppCloudSettings,
     },
@@ -52,6 +53,7 @@ pub struct Settings {
     pub feed: FeedSettings,
     pub whatsapp_cloud: WhatsAppCloudSettings,
     pub waha: WahaSettings,
+    pub simulator: SimulatorSettings,
     pub projection: ProjectionSettings,
     pub logging: LoggingSettings,
     /// The tenants and what of the providers belongs to each: one `[[tenants]]` table per tenant.

@@ -23,7 +23,7 @@ mod token;
 
 use std::{
     io::{self, Write, stdout},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
 };
@@ -174,6 +174,17 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Where a server that listens on `address` is reached from this machine.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
 /// The server that a client command talks to: the one named, else the one that these settings
 /// would start here.
 fn server_url(named: Option<&Url>, settings: &Settings) -> Result<Url, Failure> {
@@ -183,13 +194,7 @@ fn server_url(named: Option<&Url>, settings: &Settings) -> Result<Url, Failure> 
             other => Err(Failure::Usage(format!("--url must begin with http, not {other}"))),
         };
     }
-    let mut address = settings.listener.address;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
+    let address = reachable(settings.listener.address);
     let url = format!("http://{address}").parse();
     url.map_err(|error| Failure::failed("the listener's address is no URL", error))
 }

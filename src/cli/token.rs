@@ -14,9 +14,12 @@ use crate::{
     runtime::clock::{Clock, SystemClock},
 };
 
-/// Scopes of a token when none are asked for: everything that a tenant's own people do.
+/// Scopes of a token when none are asked for.
 const USUAL_SCOPES: &str =
     "events:read messages:read messages:write bulk:write bot:write ingest:write tenant:write";
+
+/// Whose tokens these are when nobody is named.
+const SUBJECT: &str = "condorito-cli";
 
 /// Mint a token for trying the API out. A real installation has an issuer of its own.
 ///
@@ -32,7 +35,7 @@ pub struct TokenArgs {
     #[arg(long, default_value_t = 1)]
     client_id: u32,
     /// Who the token is for (the `sub` claim)
-    #[arg(long, default_value = "condorito-cli")]
+    #[arg(long, default_value = SUBJECT)]
     subject: String,
     /// What it allows: events:read messages:read messages:write bulk:write bot:write ingest:write
     /// tenant:write admin [default: all but admin]
@@ -45,8 +48,7 @@ pub struct TokenArgs {
 
 pub fn run(args: &TokenArgs, settings: &SettingsArgs) -> Result<(), Failure> {
     let settings = settings.load_unchecked()?.settings;
-    let usual = Scopes::parse(USUAL_SCOPES);
-    let scopes = args.scope.iter().copied().reduce(Scopes::with).unwrap_or(usual);
+    let scopes = args.scope.iter().copied().reduce(Scopes::with).unwrap_or_else(usual_scopes);
     let order = Mint {
         subject: args.subject.clone(),
         client_id: ClientId(args.client_id),
@@ -56,12 +58,26 @@ pub fn run(args: &TokenArgs, settings: &SettingsArgs) -> Result<(), Failure> {
     print(&format!("{}\n", sign(&settings, &order)?))
 }
 
+/// Everything that a tenant's own people do.
+pub fn usual_scopes() -> Scopes {
+    Scopes::parse(USUAL_SCOPES)
+}
+
 /// A token for a client command that was given none.
 pub fn for_client(settings: &Settings, client_id: u32) -> Result<String, Failure> {
     const TTL_S: u64 = 3600;
     let scopes = Scopes::EVENTS_READ.with(Scopes::MESSAGES_READ);
-    let subject = "condorito-cli".to_owned();
-    sign(settings, &Mint { subject, client_id: ClientId(client_id), scopes, ttl_s: TTL_S })
+    sign_for(settings, ClientId(client_id), scopes, TTL_S)
+}
+
+/// A token in the command line's own name.
+pub fn sign_for(
+    settings: &Settings,
+    client_id: ClientId,
+    scopes: Scopes,
+    ttl_s: u64,
+) -> Result<String, Failure> {
+    sign(settings, &Mint { subject: SUBJECT.to_owned(), client_id, scopes, ttl_s })
 }
 
 fn sign(settings: &Settings, order: &Mint) -> Result<String, Failure> {
@@ -79,12 +95,18 @@ fn sign(settings: &Settings, order: &Mint) -> Result<String, Failure> {
 
 /// The configured secret, else the demo's when there is one.
 fn signing_settings(settings: &Settings) -> AuthSettings {
-    let mut auth = settings.auth.clone();
+    let mut settings = settings.clone();
+    use_demo_secret(&mut settings);
+    settings.auth
+}
+
+/// Where no secret is configured and a demo has left its own in the data folder, takes that.
+pub fn use_demo_secret(settings: &mut Settings) {
     let demo_secret = demo::secret_file(&settings.data_dir);
+    let auth = &mut settings.auth;
     if auth.secret.is_none() && auth.secret_file.is_none() && demo_secret.exists() {
         auth.secret_file = Some(demo_secret);
     }
-    auth
 }
 
 fn scope(text: &str) -> Result<Scopes, String> {

@@ -69,9 +69,7 @@ impl fmt::Display for Origin {
 impl Sources {
     /// Reads, merges and checks everything.
     pub fn load(self) -> Result<Loaded, ConfigError> {
-        let loaded = self.load_unchecked()?;
-        let problems = validate(&loaded);
-        if problems.is_empty() { Ok(loaded) } else { Err(ConfigError { problems }) }
+        self.load_unchecked()?.checked()
     }
 
     /// As [`Sources::load`], without asking whether the settings make sense together: for
@@ -253,6 +251,12 @@ impl Merged {
 }
 
 impl Loaded {
+    /// These settings, if they make sense together.
+    pub fn checked(self) -> Result<Self, ConfigError> {
+        let problems = validate(&self);
+        if problems.is_empty() { Ok(self) } else { Err(ConfigError { problems }) }
+    }
+
     /// Whether somebody has set this key.
     pub fn is_set(&self, key: &str) -> bool {
         self.values.contains_key(key)

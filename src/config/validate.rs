@@ -13,7 +13,8 @@ use crate::gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud};
 
 /// Numbers for which zero means something; their doc comments say what. Anywhere else zero would
 /// be a server that can do nothing.
-const MAY_BE_ZERO: [&str; 3] = ["auth.leeway_s", "feed.batch_window_ms", "tenants[].client_id"];
+const MAY_BE_ZERO: [&str; 4] =
+    ["auth.leeway_s", "feed.batch_window_ms", "simulator.seed", "tenants[].client_id"];
 
 /// Everything that is wrong.
 pub fn validate(loaded: &Loaded) -> Vec<Problem> {

@@ -1,7 +1,9 @@
 //! Tests at the boundaries, in one binary: one link, one start.
 
+mod access;
 mod architecture;
 mod autobahn;
+mod cli;
 mod crash;
 mod documents;
 mod feed_properties;

@@ -138,6 +138,10 @@ async fn follow(
                 printer.notice(&format!("the server is stopping; back in {delay:.1?}"));
                 delay
             }
+            Ended::Lost(why) if !printer.was_connected() => {
+                return Err(Failure::server(format!("can't follow {}", target.base), why)
+                    .advice("start the server with `condorito serve`, or name it with --url"));
+            }
             Ended::Lost(why) => {
                 let delay = backoff.next_delay();
                 printer.notice(&format!("disconnected: {why}; again in {delay:.1?}"));

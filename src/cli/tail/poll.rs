@@ -55,8 +55,11 @@ fn take_in(body: &[u8], printer: &mut Printer) -> Option<Ended> {
     let Ok(page) = serde_json::from_slice::<Page<'_>>(body) else {
         return Some(Ended::Lost("the answer is no page of events".to_owned()));
     };
-    if printer.cursor().is_none() {
-        printer.notice(&format!("connected, at {}", super::printer::plain(&page.cursor)));
+    if !printer.was_connected() {
+        if printer.cursor().is_none() {
+            printer.set_cursor(&page.cursor);
+        }
+        printer.connected();
     }
     for event in page.events {
         if let Some(ended) = printer.frame(event.get()) {

@@ -14,11 +14,12 @@ pub struct Printer {
     left: Option<u64>,
     cursor: Option<String>,
     frames: u64,
+    was_connected: bool,
 }
 
 impl Printer {
     pub fn new(json: bool, limit: Option<u64>, cursor: Option<String>) -> Self {
-        Self { json, left: limit, cursor, frames: 0 }
+        Self { json, left: limit, cursor, frames: 0, was_connected: false }
     }
 
     /// Where to go on from.
@@ -43,8 +44,7 @@ impl Printer {
         match frame["type"].as_str().unwrap_or_default() {
             "hello" => {
                 self.cursor = data["cursor"].as_str().map(str::to_owned).or(self.cursor.take());
-                let cursor = plain(self.cursor().unwrap_or_default());
-                self.notice(&format!("connected, at {cursor}"));
+                self.connected();
                 None
             }
             "reset" => {
@@ -66,6 +66,17 @@ impl Printer {
             }
             _ => self.event(text, &frame),
         }
+    }
+
+    /// A connection stands.
+    pub fn connected(&mut self) {
+        self.was_connected = true;
+        self.notice(&format!("connected, at {}", plain(self.cursor().unwrap_or_default())));
+    }
+
+    /// Whether there ever was a connection.
+    pub fn was_connected(&self) -> bool {
+        self.was_connected
     }
 
     /// The cursor could not be continued from.
