@@ -16,6 +16,7 @@ mod failure;
 mod logging;
 mod openapi;
 mod progress;
+mod rebuild;
 mod replay;
 mod serve;
 mod tail;
@@ -93,6 +94,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Say what is wrong with settings, keys, log and read model, and what to do
     Check(check::CheckArgs),
+    /// Make the read model anew from the event log, with the server stopped
+    Rebuild(rebuild::RebuildArgs),
     /// Copy the event log and the read model while the server runs
     Backup(backup::BackupArgs),
     /// Show the settings in force and where each comes from
@@ -157,6 +160,7 @@ impl Cli {
             Command::Config(args) => config::run(&args, settings),
             Command::Openapi(args) => openapi::run(&args),
             Command::Check(args) => client(check::run(args, settings.clone())),
+            Command::Rebuild(_) => client(rebuild::run(settings.clone())),
             Command::Backup(args) => client(backup::run(args, settings.clone())),
             Command::Tail(args) => client(tail::run(args, settings.clone())),
             Command::Replay(args) => client(replay::run(args, settings.clone())),

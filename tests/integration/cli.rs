@@ -47,7 +47,8 @@ fn help_names_every_command_and_exit_code() {
     let help = condorito(folder.path(), &["--help"]);
     assert_eq!(code(&help), 0);
     let text = out(&help);
-    let commands = ["serve", "token", "tail", "replay", "backup", "check", "openapi", "config"];
+    let commands =
+        ["serve", "token", "tail", "replay", "rebuild", "backup", "check", "openapi", "config"];
     for command in commands {
         assert!(text.contains(&format!("\n  {command} ")), "{command} is not in {text}");
         let help = condorito(folder.path(), &[command, "--help"]);
@@ -160,10 +161,14 @@ fn a_day_with_the_command_line() {
     let backup = run(&["backup", "copy"]);
     assert_eq!(code(&backup), 0, "{}", err(&backup));
     assert_eq!(code(&run(&["backup", "copy"])), 2, "never over another backup");
+    let locked = run(&["rebuild"]);
+    assert_eq!(code(&locked), 1, "the server has it: {}", err(&locked));
     assert!(server.terminate(std::time::Duration::from_secs(20)));
 
     let of_copy = run(&["check", "--data-dir", "copy"]);
     assert_eq!(code(&of_copy), 0, "{} {}", out(&of_copy), err(&of_copy));
+    let rebuilt = run(&["rebuild", "--data-dir", "copy"]);
+    assert_eq!(code(&rebuilt), 0, "{}", err(&rebuilt));
     std::fs::write(folder.path().join("copy/read-model.db"), [7; 8192]).expect("damaged");
     let damaged = run(&["check", "--data-dir", "copy"]);
     assert_eq!(code(&damaged), 1, "{}", out(&damaged));
