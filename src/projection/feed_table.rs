@@ -3,7 +3,7 @@
 //! Facts are appended to `feed` in log order and leave it by age alone. Of every state key only
 //! the newest event is kept, in `feed_state`: superseded ones may be left out at any time
 //! (PROTOCOL.md), so leaving them out at once keeps the table at one row a key and needs nobody
-//! to compact it (docs/decisions/0003).
+//! to compact it (docs/decisions/0004).
 //!
 //! **Invariant:** a fact is in `feed` unless it is older than the retention, and its tenant's
 //! floor is at or behind it then; the newest event of each state key is in `feed_state`.
