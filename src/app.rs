@@ -10,14 +10,14 @@ pub mod observability;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use poem::{EndpointExt, get};
+use poem::EndpointExt;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use self::observability::Readiness;
 use crate::{
-    api::{self, Deps, Edge, Gateways},
+    api::{self, Deps, Edge, Gateways, only_get},
     auth::{Auth, cors::Cors, rate_limit::RateLimit},
     command::Commands,
     config::{Settings, TenantSettings},
@@ -110,9 +110,9 @@ impl App {
         let desk = Arc::new(ServerDesk { auth: auth.clone(), commands: commands.clone() });
         let sockets = WebSocketEndpoint::new(desk, sessions.clone(), settings.websocket.clone());
         let routes = api::routes(deps)
-            .at("/v1/ws", get(sockets))
-            .at("/v1/events/stream", get(EventStream::new(sessions.clone(), auth.clone())))
-            .at("/v1/events", get(Poll::new(sessions, auth.clone())));
+            .at("/v1/ws", only_get(sockets))
+            .at("/v1/events/stream", only_get(EventStream::new(sessions.clone(), auth.clone())))
+            .at("/v1/events", only_get(Poll::new(sessions, auth.clone())));
         let endpoint = console::mount(observability::mount(routes, recorder, readiness))
             .with(RateLimit::new(&settings.rate_limits, auth))
             .with(Cors::new(&settings.cors))

@@ -45,7 +45,7 @@ mod whatsapp;
 pub use self::{
     document::{asyncapi_json, openapi_json},
     edge::Edge,
-    mount::routes,
+    mount::{only_get, routes},
     settings::ApiSettings,
 };
 

@@ -7,8 +7,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use http::{HeaderValue, Method, StatusCode, header};
 use poem::{
-    Endpoint, EndpointExt, IntoResponse, PathPattern, Request, Response, Result, Route,
-    endpoint::BoxEndpoint,
+    Endpoint, EndpointExt, IntoEndpoint, IntoResponse, PathPattern, Request, Response, Result,
+    Route, endpoint::BoxEndpoint,
 };
 use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry::Registry};
 
@@ -61,7 +61,7 @@ pub fn routes(deps: Arc<Deps>) -> Route {
     let mut route = static_pages::routes(Route::new(), &documents);
     for (pattern, methods) in table {
         let template = templates.get(&pattern).unwrap_or(&pattern).as_str().into();
-        let endpoint = Methods { methods, template: PathPattern(template) };
+        let endpoint = Methods { methods, template: Some(PathPattern(template)) };
         route = route.at(pattern, endpoint.before(read_query).data(deps.clone()));
     }
     route
@@ -96,10 +96,17 @@ async fn read_query(mut request: Request) -> Result<Request> {
     Ok(request)
 }
 
+/// An endpoint that is asked with `GET` only, for the routes that `app` adds.
+pub fn only_get(endpoint: impl IntoEndpoint<Endpoint: 'static>) -> Methods {
+    let endpoint = endpoint.map_to_response().boxed();
+    Methods { methods: HashMap::from([(Method::GET, endpoint)]), template: None }
+}
+
 /// One path's methods. Says `Allow` to others, answers `OPTIONS` and `HEAD` by itself.
 pub struct Methods {
     methods: HashMap<Method, BoxEndpoint<'static>>,
-    template: PathPattern,
+    /// `None`: the pattern under which `app` put it is its template.
+    template: Option<PathPattern>,
 }
 
 impl Methods {
@@ -118,7 +125,8 @@ impl Methods {
     fn problem(&self, error: &poem::Error) -> Problem {
         let path_error = error.downcast_ref::<ParsePathError>();
         let index = path_error.and_then(|error| error.name.strip_prefix("param")?.parse().ok());
-        let mut names = self.template.0.split('/').filter_map(|segment| {
+        let template = self.template.as_ref().map_or("", |template| &template.0);
+        let mut names = template.split('/').filter_map(|segment| {
             segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'))
         });
         match index.and_then(|index: usize| names.nth(index)) {
@@ -148,17 +156,14 @@ impl Endpoint for Methods {
             None if method == Method::OPTIONS => Ok(self.options()),
             None => Err(Problem::new(Code::MethodNotAllowed).allow(self.allow()).into()),
         };
-        match result {
-            Ok(mut response) => {
-                response.set_data(self.template.clone());
-                Ok(response)
-            }
-            Err(error) => {
-                let mut response = self.problem(&error).into_response();
-                response.set_data(self.template.clone());
-                Ok(response)
-            }
+        let mut response = result.unwrap_or_else(|error| match error.is_from_response() {
+            true => error.into_response(),
+            false => self.problem(&error).into_response(),
+        });
+        if let Some(template) = &self.template {
+            response.set_data(template.clone());
         }
+        Ok(response)
     }
 }
 

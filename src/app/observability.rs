@@ -4,17 +4,18 @@ use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{
-    Endpoint, Response, Route,
+    Endpoint, IntoResponse, Response, Route,
     endpoint::{make, make_sync},
-    get,
     http::{StatusCode, header},
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    api::only_get,
     event_log::EventLog,
     metrics::{self, Kind},
+    wire::problem::{Code, Problem},
 };
 
 /// Upper bounds, in seconds, of all duration histograms: from a commit to a slow request.
@@ -80,9 +81,9 @@ impl Readiness {
 /// them hidden does that in the proxy.
 pub fn mount(routes: Route, recorder: PrometheusHandle, readiness: Readiness) -> Route {
     routes
-        .at("/metrics", get(exposition(recorder)))
-        .at("/health/live", get(live()))
-        .at("/health/ready", get(ready(readiness)))
+        .at("/metrics", only_get(exposition(recorder)))
+        .at("/health/live", only_get(live()))
+        .at("/health/ready", only_get(ready(readiness)))
 }
 
 fn exposition(recorder: PrometheusHandle) -> impl Endpoint {
@@ -106,10 +107,10 @@ fn ready(readiness: Readiness) -> impl Endpoint {
             if obstacles.is_empty() {
                 return health(StatusCode::OK, &json!({ "status": "ready" }));
             }
-            let body = json!({ "status": "not_ready", "reasons": obstacles });
-            let mut answer = health(StatusCode::SERVICE_UNAVAILABLE, &body);
-            answer.headers_mut().insert(header::RETRY_AFTER, NOT_READY_RETRY_S.into());
-            answer
+            Problem::new(Code::NotReady)
+                .detail(obstacles.join("; "))
+                .retry_after_s(NOT_READY_RETRY_S)
+                .into_response()
         }
     })
 }

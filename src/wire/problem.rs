@@ -83,6 +83,7 @@ codes! {
     LogUnavailable "log_unavailable" 503 "Nothing can be stored now" "Nothing was stored. Wait for the seconds in `Retry-After` and repeat.";
     OutcomeUnknown "outcome_unknown" 503 "It is not known whether this was stored" "Repeat it with the same Idempotency-Key.";
     AuthUnavailable "auth_unavailable" 503 "Tokens can't be checked now" "Wait for the seconds in `Retry-After`.";
+    NotReady "not_ready" 503 "This instance does not serve yet" "Wait for the seconds in `Retry-After`; another instance answers.";
     Draining "draining" 503 "This instance is about to stop" "Repeat; another instance answers.";
     NotProjectedYet "not_projected_yet" 504 "This instance has not come that far" "Repeat with the same `at_least`.";
 }

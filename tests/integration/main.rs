@@ -11,6 +11,7 @@ mod hostile;
 mod peers;
 mod prometheus;
 mod rest;
+mod schemathesis;
 mod stop;
 mod webhooks;
 

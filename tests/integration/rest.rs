@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    config::{APP_SECRET, TestConfig, VERIFY_TOKEN, mint_token, mint_token_for, signature, webhook_body},
+    config::{
+        APP_SECRET, TestConfig, VERIFY_TOKEN, mint_token, mint_token_for, signature, webhook_body,
+    },
     server::ServerProcess,
     server_binary,
 };
@@ -62,7 +64,10 @@ impl Answer {
     }
 
     fn cursor(&self) -> String {
-        self.body["cursor"].as_str().unwrap_or_else(|| panic!("no cursor: {}", self.body)).to_owned()
+        self.body["cursor"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no cursor: {}", self.body))
+            .to_owned()
     }
 }
 
@@ -109,8 +114,9 @@ impl Rest {
 
     /// Opens a conversation and waits until it can be read.
     async fn open(&self, phone: &str) -> u64 {
-        let opened =
-            self.send(Method::POST, "/v1/conversations", json!({"phone": phone, "name": "Ana"})).await;
+        let opened = self
+            .send(Method::POST, "/v1/conversations", json!({"phone": phone, "name": "Ana"}))
+            .await;
         assert_eq!(opened.status, 201, "{}", opened.body);
         let read = self.get(&format!("/v1/snapshot?at_least={}", opened.cursor())).await;
         assert_eq!(read.status, 200, "{}", read.body);
@@ -239,14 +245,16 @@ async fn a_key_makes_repeating_harmless() {
     assert_eq!(again.header("idempotency-replayed"), "true");
     let read = rest.get(&format!("{path}?at_least={}", again.cursor())).await;
     assert_eq!(read.body["status"], "open", "nothing was done again");
-    let other = rest.send_under(Some("key-1"), Method::PATCH, &path, json!({"status": "open"})).await;
+    let other =
+        rest.send_under(Some("key-1"), Method::PATCH, &path, json!({"status": "open"})).await;
     other.is_problem(422, "idempotency_key_reused");
     let wrong = rest.send_under(Some("a b"), Method::PATCH, &path, json!({})).await;
     wrong.is_problem(400, "invalid_parameter");
     assert_eq!(wrong.faults(), BTreeSet::from(["Idempotency-Key".to_owned()]));
 
     let open = json!({"phone": "+12025550161"});
-    let opened = rest.send_under(Some("key-2"), Method::POST, "/v1/conversations", open.clone()).await;
+    let opened =
+        rest.send_under(Some("key-2"), Method::POST, "/v1/conversations", open.clone()).await;
     assert_eq!(opened.status, 201);
     let again = rest.send_under(Some("key-2"), Method::POST, "/v1/conversations", open).await;
     assert_eq!((again.status, &again.body), (201, &opened.body));
@@ -344,7 +352,9 @@ async fn statistics_come_as_a_series_in_the_tenants_days() {
         .filter_map(|point| point["received"].as_i64())
         .sum();
     assert_eq!(by_day.max(received), 3);
-    for wrong in ["from=yesterday", "bucket=week", "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z"] {
+    for wrong in
+        ["from=yesterday", "bucket=week", "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z"]
+    {
         rest.get(&format!("/v1/stats?{wrong}")).await.is_problem(400, "invalid_parameter");
     }
 }
@@ -406,7 +416,8 @@ async fn what_is_wrong_is_told_as_a_problem() {
     bodies("{", "application/json").await.is_problem(400, "invalid_json");
     bodies("{}", "text/plain").await.is_problem(415, "unsupported_media_type");
     bodies("[]", "application/json").await.is_problem(422, "validation_failed");
-    let several = bodies(r#"{"status":"asleep","reasn":"x"}"#, "application/json; charset=utf-8").await;
+    let several =
+        bodies(r#"{"status":"asleep","reasn":"x"}"#, "application/json; charset=utf-8").await;
     several.is_problem(422, "validation_failed");
     assert_eq!(several.faults(), BTreeSet::from(["/status".to_owned(), "/reasn".to_owned()]));
     let long = json!({"status": "active", "reason": "x".repeat(70_000)});
@@ -488,7 +499,10 @@ async fn another_tenants_things_do_not_exist() {
     stranger.get(&format!("{path}/messages")).await.is_problem(404, "not_found");
     let closed = json!({"status": "closed"});
     stranger.send(Method::PATCH, &path, closed).await.is_problem(404, "not_found");
-    stranger.send(Method::POST, &format!("{path}/read"), json!({})).await.is_problem(404, "not_found");
+    stranger
+        .send(Method::POST, &format!("{path}/read"), json!({}))
+        .await
+        .is_problem(404, "not_found");
     assert_eq!(stranger.get("/v1/conversations").await.body["conversations"], json!([]));
     assert_eq!(stranger.get("/v1/snapshot").await.body["conversations"], json!([]));
     assert_eq!(stranger.get("/v1/conversations?q=Ana").await.body["conversations"], json!([]));
@@ -528,11 +542,8 @@ async fn webhooks_are_taken_signed_and_durable() {
     post(large, Some(signed)).await.is_problem(413, "body_too_large");
 
     let handshake = |token: &str| {
-        let query = [
-            ("hub.mode", "subscribe"),
-            ("hub.challenge", "11582"),
-            ("hub.verify_token", token),
-        ];
+        let query =
+            [("hub.mode", "subscribe"), ("hub.challenge", "11582"), ("hub.verify_token", token)];
         let url = url::Url::parse_with_params(&format!("{base}/webhooks/whatsapp"), query);
         rest.http.get(url.expect("a URL")).send()
     };
@@ -556,7 +567,9 @@ async fn documents_and_pages_come_from_here() {
         let again = rest.request(Method::GET, path).header("if-none-match", served.header("etag"));
         assert_eq!(again.send().await.unwrap().status(), StatusCode::NOT_MODIFIED);
     }
-    for path in ["/docs", "/docs/swagger-ui.js", "/docs/swagger-ui.css", "/docs/start.js", "/problems"] {
+    for path in
+        ["/docs", "/docs/swagger-ui.js", "/docs/swagger-ui.css", "/docs/start.js", "/problems"]
+    {
         let page = rest.http.get(format!("{}{path}", rest.server.base())).send().await.unwrap();
         assert_eq!(page.status(), StatusCode::OK, "{path}");
         let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
