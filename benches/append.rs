@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench append`; seconds a cell in `APPEND_BENCH_SECONDS` (default 2).
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 use std::{
     path::Path,
     sync::Arc,
@@ -36,7 +38,6 @@ const CONTACTS: u32 = 1000;
 /// Bytes of text that make an event's envelope about 600 bytes long.
 const TEXT_BYTES: usize = 230;
 
-#[expect(clippy::print_stdout, reason = "it reports to a terminal")]
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -5,6 +5,8 @@
 //! run. `EVENTS=1000000` sets the length of the log; run it under `taskset -c 0` for the figures
 //! of a single core.
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 use std::{
     path::Path,
     sync::{

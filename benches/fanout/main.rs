@@ -4,6 +4,8 @@
 //! `ws`, `sse`, `poll`, `lag`, `tenants`; without any: all. Each figure is the median of
 //! [`ROUNDS`] rounds, taken in turn with the baseline, since the machine is shared.
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 mod bare;
 #[path = "../../tests/support/config.rs"]
 #[expect(dead_code, reason = "the integration tests use the rest")]

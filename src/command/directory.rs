@@ -61,12 +61,15 @@ pub(super) struct Placed {
     pub opened: bool,
 }
 
+/// Makes the appends that go with contacts once they are placed.
+pub(super) type Finish = Box<dyn Fn(&[Placed]) -> Vec<Append> + Send + Sync>;
+
 /// Contacts to be placed, and what is to be appended once they are. Called once for each attempt.
 pub(super) struct Placing {
     pub client: ClientId,
     pub actor: String,
     pub contacts: Vec<Told>,
-    pub finish: Box<dyn Fn(&[Placed]) -> Vec<Append> + Send + Sync>,
+    pub finish: Finish,
 }
 
 /// What was stored.

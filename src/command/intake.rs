@@ -44,7 +44,7 @@ enum Step {
     /// An event in a conversation that is known without asking for the contact.
     In(ConversationId),
     /// An event of the tenant's.
-    Tenant(EventData),
+    Tenant(Box<EventData>),
 }
 
 /// The things of one call, and what is to be done with each.
@@ -203,11 +203,11 @@ impl Commands {
                 };
                 self.state_step(client, told, state).await?
             }
-            Intake::Unknown { kind, raw } => Step::Tenant(EventData::UnknownChange {
+            Intake::Unknown { kind, raw } => Step::Tenant(Box::new(EventData::UnknownChange {
                 provider: actor.0.clone(),
                 kind: kind.clone(),
                 raw: raw.clone(),
-            }),
+            })),
         })
     }
 
@@ -292,7 +292,7 @@ impl Commands {
         let step = if next.is_as(&known) {
             Step::Duplicate
         } else {
-            Step::Tenant(state_changed(next.clone()))
+            Step::Tenant(Box::new(state_changed(next.clone())))
         };
         *state = Some(next);
         Ok(step)
@@ -352,7 +352,7 @@ impl Work {
         for (step, item) in self.steps.iter().zip(&self.items) {
             let (stream, data) = match step {
                 Step::Duplicate | Step::Telling(_) => continue,
-                Step::Tenant(data) => (StreamName::Tenant(client), data.clone()),
+                Step::Tenant(data) => (StreamName::Tenant(client), EventData::clone(data)),
                 Step::In(id) => {
                     (conversation_stream(client, *id), event_of(core, actor, item, *id))
                 }
@@ -464,11 +464,11 @@ fn amendment_event(
 
 /// Something that nobody can be found for. Its content is left out: it could not be erased.
 fn without_contact(actor: &Actor, what: &str, key: &str) -> Step {
-    Step::Tenant(EventData::UnknownChange {
+    Step::Tenant(Box::new(EventData::UnknownChange {
         provider: actor.0.clone(),
         kind: format!("{what}_without_contact"),
         raw: json!({ "key": key }),
-    })
+    }))
 }
 
 pub(super) fn state_changed(state: WhatsApp) -> EventData {

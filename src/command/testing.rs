@@ -150,9 +150,15 @@ pub struct World {
     pub clock: Arc<ManualClock>,
 }
 
+impl Default for World {
+    fn default() -> Self {
+        Self { log: Arc::new(MemoryLog::default()), clock: Arc::new(ManualClock::at(NOW)) }
+    }
+}
+
 impl World {
     pub fn new() -> Self {
-        Self { log: Arc::new(MemoryLog::default()), clock: Arc::new(ManualClock::at(NOW)) }
+        Self::default()
     }
 
     pub fn instance(&self) -> (Arc<Commands>, Arc<FoldView>) {

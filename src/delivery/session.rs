@@ -63,6 +63,9 @@ pub enum Output {
     Close(Ending),
 }
 
+/// A snapshot on its way.
+type Loading = Pin<Box<dyn Future<Output = Loaded> + Send>>;
+
 /// One client's subscription. About half a KiB.
 pub struct Session {
     sessions: Arc<Sessions>,
@@ -75,7 +78,7 @@ pub struct Session {
     /// The snapshot that is due when the subscriber pauses.
     snapshot_pending: Option<(Cursor, Vec<u8>)>,
     /// A snapshot being loaded after a reset.
-    loading: Option<(ResetReason, Pin<Box<dyn Future<Output = Loaded> + Send>>)>,
+    loading: Option<(ResetReason, Loading)>,
     token_expires_at: Timestamp,
     expires: Instant,
     heartbeat_due: Instant,

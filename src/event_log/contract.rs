@@ -343,14 +343,9 @@ async fn tail_of_the_past(log: &dyn EventLog) {
         };
         let mut tail = log.tail(after);
         let mut seen = Vec::new();
-        loop {
-            match next(&mut tail).await {
-                Tail::Records(records) => {
-                    assert!(!records.is_empty() && records.len() <= TAIL_BATCH_MAX);
-                    seen.extend(numbers(&records));
-                }
-                Tail::CaughtUp => break,
-            }
+        while let Tail::Records(records) = next(&mut tail).await {
+            assert!(!records.is_empty() && records.len() <= TAIL_BATCH_MAX);
+            seen.extend(numbers(&records));
         }
         assert_eq!(seen, (skipped..count).collect::<Vec<_>>());
         let place = put(log, stream(1), Expected::Any, &[777_777]).await[0];

@@ -294,7 +294,7 @@ mod tests {
             labels: Some(vec!["vip \"a\" \u{1F600}".to_owned()]),
             ..Default::default()
         };
-        let raw = serde_json::json!({"lat": 0.1234567890123456789, "big": u64::MAX, "n": null});
+        let raw = serde_json::json!({"lat": 0.123_456_789_012_345_68, "big": u64::MAX, "n": null});
         let events = [
             EventData::ConversationChanged { conversation_id: ConversationId(3), change },
             EventData::BotStatusChanged { status: BotMode::Paused, reason: None },

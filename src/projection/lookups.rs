@@ -141,7 +141,7 @@ fn search_list(
     ))?;
     places
         .into_iter()
-        .map(|place| Ok((place, select.query_row([place.row], |row| read_conversation(row))?.0)))
+        .map(|place| Ok((place, select.query_row([place.row], read_conversation)?.0)))
         .collect()
 }
 

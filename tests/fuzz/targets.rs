@@ -26,7 +26,10 @@ const SECRET: &str = "a secret for fuzzing only, of more than 32 bytes";
 const EPOCH: &str = "k3v9q";
 
 /// A target's name, and what it does.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A name, and what takes any bytes.
+type Target = (&'static str, fn(&[u8]));
+
+pub const TARGETS: &[Target] = &[
     ("webhook_whatsapp_cloud", webhook_whatsapp_cloud),
     ("webhook_waha", webhook_waha),
     ("cursor", cursor),

@@ -124,7 +124,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kill_9() {
         assert!(ledger.connections > 1, "{transport:?} never had to resume");
     }
     complete.expect("all followers caught up in time");
-    println!("{} messages, {KILLS} kills, {} followers", expected.len(), ledgers.len());
+    eprintln!("{} messages, {KILLS} kills, {} followers", expected.len(), ledgers.len());
 }
 
 async fn head_cursor(address: SocketAddr, token: &str) -> String {

@@ -69,17 +69,17 @@ fn server(protocol: &str) -> Value {
 
 /// Who sends a message, and over what.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
+enum Origin {
     /// Over both transports.
-    FromServer,
+    Server,
     /// Over the WebSocket only.
-    FromServerOnWebSocket,
-    FromClient,
+    ServerOnWebSocket,
+    Client,
 }
 
 struct Message {
     name: String,
-    direction: Direction,
+    direction: Origin,
     summary: String,
     payload: Value,
 }
@@ -106,7 +106,7 @@ fn messages() -> Vec<Message> {
                 false => "Fact: never left out.".to_owned(),
             },
             name,
-            direction: Direction::FromServer,
+            direction: Origin::Server,
         }
     });
     events.chain(control_frames()).chain(std::iter::once(error())).chain(commands()).collect()
@@ -124,8 +124,8 @@ fn control_frames() -> impl Iterator<Item = Message> {
             frame(kind, json!({"data": data}), &["data"])
         };
         let direction = match kind {
-            "pong" | "ack" => Direction::FromServerOnWebSocket,
-            _ => Direction::FromServer,
+            "pong" | "ack" => Origin::ServerOnWebSocket,
+            _ => Origin::Server,
         };
         Message { name: events::pascal(kind), direction, summary: summary.to_owned(), payload }
     })
@@ -139,7 +139,7 @@ fn error() -> Message {
     });
     Message {
         name: "Error".to_owned(),
-        direction: Direction::FromServerOnWebSocket,
+        direction: Origin::ServerOnWebSocket,
         summary: "The client's command was not done.".to_owned(),
         payload: frame("error", properties, &["code", "message"]),
     }
@@ -151,7 +151,7 @@ fn commands() -> Vec<Message> {
     let types: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
     let command = |kind: &str, summary: &str, members: Value, required: &[&str]| Message {
         name: format!("{}Command", events::pascal(kind)),
-        direction: Direction::FromClient,
+        direction: Origin::Client,
         summary: summary.to_owned(),
         payload: frame(kind, members, required),
     };
@@ -212,7 +212,7 @@ fn object(properties: Value, required: &[&str]) -> Value {
     schema
 }
 
-fn channel_messages(messages: &[Message], directions: &[Direction]) -> Map<String, Value> {
+fn channel_messages(messages: &[Message], directions: &[Origin]) -> Map<String, Value> {
     messages
         .iter()
         .filter(|message| directions.contains(&message.direction))
@@ -241,8 +241,7 @@ fn query(own: Value) -> Value {
 }
 
 fn websocket(messages: &[Message]) -> Value {
-    let directions =
-        [Direction::FromServer, Direction::FromServerOnWebSocket, Direction::FromClient];
+    let directions = [Origin::Server, Origin::ServerOnWebSocket, Origin::Client];
     json!({
         "address": "/v1/ws",
         "title": "WebSocket",
@@ -261,18 +260,18 @@ fn stream(messages: &[Message]) -> Value {
         "description": "`id:` is the cursor, `data:` the message; there is no `event:` field. \
                         `Last-Event-ID` wins over `cursor`.",
         "servers": [{"$ref": "#/servers/http"}],
-        "messages": channel_messages(messages, &[Direction::FromServer]),
+        "messages": channel_messages(messages, &[Origin::Server]),
     })
 }
 
 fn operations(messages: &[Message]) -> Value {
-    let of = |channel: &str, directions: &[Direction]| {
+    let of = |channel: &str, directions: &[Origin]| {
         let reference = |message: &Message| json!({"$ref": format!("#/channels/{channel}/messages/{}", message.name)});
         let messages = messages.iter().filter(|message| directions.contains(&message.direction));
         messages.map(reference).collect::<Vec<_>>()
     };
     let channel = |name: &str| json!({"$ref": format!("#/channels/{name}")});
-    let sent = [Direction::FromServer, Direction::FromServerOnWebSocket];
+    let sent = [Origin::Server, Origin::ServerOnWebSocket];
     json!({
         "sendOverWebSocket": {
             "action": "send",
@@ -284,13 +283,13 @@ fn operations(messages: &[Message]) -> Value {
             "action": "receive",
             "channel": channel("websocket"),
             "summary": "Commands of clients.",
-            "messages": of("websocket", &[Direction::FromClient]),
+            "messages": of("websocket", &[Origin::Client]),
         },
         "sendOverStream": {
             "action": "send",
             "channel": channel("stream"),
             "summary": "Events and control frames.",
-            "messages": of("stream", &[Direction::FromServer]),
+            "messages": of("stream", &[Origin::Server]),
             "bindings": {
                 "http": {
                     "method": "GET",

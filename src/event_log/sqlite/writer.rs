@@ -9,10 +9,7 @@
 use std::{path::Path, sync::Arc, thread};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
-use tokio::sync::{
-    mpsc::{self, error::TryRecvError},
-    oneshot,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Shared,
@@ -163,10 +160,7 @@ impl Writer {
     }
 
     fn waiting(&mut self) -> Option<Job> {
-        match self.queue.try_recv() {
-            Ok(job) => Some(job),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.queue.try_recv().ok()
     }
 
     /// Applies one append to the open transaction, all or none.
@@ -200,14 +194,13 @@ impl Writer {
             let newest: Option<i64> = last.query_row([&entry.name], |row| row.get(0)).optional()?;
             let actual = newest.map(|revision| Revision(revision.unsigned_abs()));
             check_expected(entry.expected, actual, index).map_err(Refusal::Conflict)?;
-            let mut revision = newest.map_or(0, |newest| newest + 1);
-            for (_, json) in &entry.events {
+            let first = newest.map_or(0, |newest| newest + 1);
+            for (revision, (_, json)) in (first..).zip(&entry.events) {
                 let position = insert.insert(params![entry.name, revision, json])?;
                 appended.push(Appended {
                     position: Position(position.unsigned_abs()),
                     revision: Revision(revision.unsigned_abs()),
                 });
-                revision += 1;
             }
         }
         Ok(appended)
