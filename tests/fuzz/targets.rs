@@ -25,7 +25,6 @@ const NOW: Timestamp = Timestamp(1_795_515_330_000);
 const SECRET: &str = "a secret for fuzzing only, of more than 32 bytes";
 const EPOCH: &str = "k3v9q";
 
-/// A target's name, and what it does.
 /// A name, and what takes any bytes.
 type Target = (&'static str, fn(&[u8]));
 
