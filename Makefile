@@ -23,7 +23,7 @@ test-tools: ## Install the peers that the tests talk to (browser, Prometheus, cl
 check: ## Format, lints, tests, documentation, import rules, OpenAPI unchanged
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
 	$(MAKE) test
 
 .PHONY: openapi

@@ -4,7 +4,7 @@
 //! component defines its own settings beside its code, and this file puts them together. Types,
 //! defaults and doc comments are read from the code by way of a JSON schema ([`known`]): that is
 //! how a variable's text becomes a number, how an unknown key finds its nearest relative, and
-//! where the table in `docs/settings.md` comes from ([`reference`]), so none of them can drift.
+//! where the table in `docs/settings.md` comes from ([`mod@reference`]), so none of them can drift.
 //!
 //! **Invariant:** a key that nobody reads is an error, in the file and in the environment: a
 //! misspelt bound would otherwise be a missing one.

@@ -77,7 +77,7 @@ struct SettingsArgs {
     /// Folder for what the server keeps [env: CONDORITO_DATA_DIR] [default: data]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Where the event log is kept [env: CONDORITO_LOG] [default: sqlite:<data-dir>/log.db]
+    /// Where the event log is kept [env: CONDORITO_LOG] [default: sqlite:DATA_DIR/log.db]
     #[arg(long, global = true, value_name = "sqlite:PATH")]
     log: Option<String>,
 }

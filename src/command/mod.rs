@@ -3,7 +3,7 @@
 //! | part | what it does |
 //! | --- | --- |
 //! | [`intake`] | what gateways and bridges bring: up to [`INTAKE_ITEMS_MAX`] things in one append |
-//! | [`write`] | what people and programs ask for |
+//! | [`mod@write`] | what people and programs ask for |
 //! | [`idempotency`] | a write under an `Idempotency-Key`, done once on all instances |
 //! | [`directory`] | which conversation a contact has: the one place where instances could race |
 //! | [`identity`] | contacts' keyed hashes |

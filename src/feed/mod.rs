@@ -1,6 +1,6 @@
 //! The feed: public events on their way from the projector to whoever follows them.
 //!
-//! [`hub::Hub`] takes what the projector committed and puts it into one [`ring`](self::ring) per
+//! [`hub::Hub`] takes what the projector committed and puts it into one [`ring`] per
 //! tenant that has followers. A [`subscriber::Subscriber`] is a cursor with a filter that pulls
 //! what lies after it: from the ring while that still holds its place, else from the feed table,
 //! else it is told to `reset`. Transports (`delivery`) write what it hands them as it is.

@@ -9,7 +9,7 @@
 //! **Invariant:** a part that can't be understood never keeps the rest from being understood. It
 //! becomes an `unsupported` message or an unknown change with its raw JSON.
 //!
-//! **Invariant:** an [`Intake::Unknown`](crate::domain::intake::Intake::Unknown) holds no
+//! **Invariant:** an [`Intake::Unknown`] holds no
 //! personal data, for it ends in the tenant's stream, which erasing a person leaves alone. What
 //! can't be told to be free of it is redacted (see `json::redacted`).
 //!

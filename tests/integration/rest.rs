@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    config::{
-        APP_SECRET, TestConfig, VERIFY_TOKEN, mint_token, mint_token_for, signature, webhook_body,
-    },
+    config::{APP_SECRET, TestConfig, VERIFY_TOKEN, mint_token, signature, webhook_body},
     server::ServerProcess,
     server_binary,
 };
@@ -452,7 +450,7 @@ async fn every_operation_asks_for_its_token_and_its_scope() {
     let rest = Rest::start();
     let document = rest.get("/openapi.json").await.body;
     let no_scope = mint_token(1, Some(""));
-    let expired = mint_token_for(1, None, 0);
+    let expired = expired_token(1);
     let mut asked = 0;
     for (path, operations) in document["paths"].as_object().expect("paths") {
         for (method, operation) in operations.as_object().expect("operations") {

@@ -86,6 +86,15 @@ pub fn mint_token(tenant: u32, scopes: Option<&str>) -> String {
 
 /// The same, for so many seconds from now.
 pub fn mint_token_for(tenant: u32, scopes: Option<&str>, ttl_s: u64) -> String {
+    mint_token_at(tenant, scopes, ttl_s, now())
+}
+
+/// A token that ended an hour ago.
+pub fn expired_token(tenant: u32) -> String {
+    mint_token_at(tenant, None, 60, now().plus_ms(-3_660_000))
+}
+
+fn mint_token_at(tenant: u32, scopes: Option<&str>, ttl_s: u64, at: Timestamp) -> String {
     let settings = AuthSettings {
         secret: Some(Secret::new(JWT_SECRET.to_owned())),
         ..AuthSettings::default()
@@ -96,7 +105,7 @@ pub fn mint_token_for(tenant: u32, scopes: Option<&str>, ttl_s: u64) -> String {
         scopes: Scopes::parse(scopes.unwrap_or(ALL_SCOPES)),
         ttl_s,
     };
-    mint(&settings, &order, now()).expect("a token")
+    mint(&settings, &order, at).expect("a token")
 }
 
 pub fn now() -> Timestamp {

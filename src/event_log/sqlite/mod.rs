@@ -4,7 +4,7 @@
 //!   wait in one transaction, so that they share one fsync.
 //! - [`checkpoint`]: one thread that moves the write-ahead log into the file meanwhile.
 //! - [`reader`]: a few read-only connections for the past.
-//! - [`file`]: opening, creating, checking the file; the lock that keeps a second process out.
+//! - [`mod@file`]: opening, creating, checking the file; the lock that keeps a second process out.
 //!
 //! Fresh events never come from the file: the writer puts them, decoded, into a ring from which
 //! followers take them; the file is for those that are further behind.
