@@ -196,7 +196,12 @@ fn status_label(status: StatusCode) -> metrics::SharedString {
 
 /// What every answer carries. Answers are personal data unless a route says that they are not.
 fn finish_headers(response: &mut Response, request_id: HeaderValue) {
+    let is_unread = response.status() == StatusCode::PAYLOAD_TOO_LARGE;
     let headers = response.headers_mut();
+    if is_unread {
+        // The rest of the body is still on its way, so the connection can't take another request.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(REQUEST_ID, request_id);
     headers.entry(header::CACHE_CONTROL).or_insert_with(|| HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
