@@ -7,11 +7,11 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
 };
+use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::{

@@ -51,7 +51,6 @@ const CRATE_ONLY_IN: &[(&str, &[&str])] = &[
     ("poem", &["api", "delivery", "auth", "console", "app", "wire/problem"]),
     ("poem_openapi", &["api", "wire", "cli", "app"]),
     ("hyper", &["delivery"]),
-    ("sockudo_ws", &["delivery/ws"]),
     ("reqwest", &["auth", "gateway", "cli"]),
     ("jsonwebtoken", &["auth"]),
 ];
