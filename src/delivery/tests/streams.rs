@@ -138,7 +138,7 @@ async fn the_stream_ends_with_its_token_and_with_the_instance() {
     let server =
         Server::start(DeliverySettings { drain_spread_ms: 50, ..DeliverySettings::default() })
             .await;
-    let url = server.url(&format!("/v1/events/stream?access_token={}", server.token(1)));
+    let url = server.url(&format!("/v1/events/stream?access_token={}", server.token(3)));
     let expires = reqwest::get(url).await.unwrap();
     let all = timeout(PATIENCE, expires.text()).await.unwrap().unwrap();
     assert!(all.contains("hello"));
