@@ -16,6 +16,7 @@
 //! Adding a provider: a folder with its webhook, signature and payload, an entry in `app`, and
 //! fixtures in `tests/fixtures/<provider>/`, which `fixtures_test` finds by itself.
 
+pub mod outbound;
 pub mod routes;
 pub mod simulator;
 pub mod waha;
