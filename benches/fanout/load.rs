@@ -50,6 +50,8 @@ pub struct Figures {
     pub published: u64,
     pub bytes: u64,
     pub latencies_us: Vec<u32>,
+    /// From a publication to its answer, where a rate is given.
+    pub answers_us: Vec<u32>,
 }
 
 impl Figures {
@@ -57,14 +59,31 @@ impl Figures {
         self.deliveries as f64 / self.seconds
     }
 
-    pub fn percentile_ms(&mut self, percent: f64) -> f64 {
-        if self.latencies_us.is_empty() {
-            return f64::NAN;
-        }
-        self.latencies_us.sort_unstable();
-        let index = (self.latencies_us.len() - 1) as f64 * percent / 100.0;
-        f64::from(self.latencies_us[index as usize]) / 1000.0
+    /// Mean size of an event on the wire.
+    pub fn frame_bytes(&self) -> usize {
+        (self.bytes / self.deliveries.max(1)) as usize
     }
+
+    pub fn published_per_second(&self) -> f64 {
+        self.published as f64 / self.seconds
+    }
+
+    pub fn delivery_ms(&mut self, percent: f64) -> f64 {
+        percentile_ms(&mut self.latencies_us, percent)
+    }
+
+    pub fn answer_ms(&mut self, percent: f64) -> f64 {
+        percentile_ms(&mut self.answers_us, percent)
+    }
+}
+
+fn percentile_ms(sample_us: &mut [u32], percent: f64) -> f64 {
+    if sample_us.is_empty() {
+        return f64::NAN;
+    }
+    sample_us.sort_unstable();
+    let index = (sample_us.len() - 1) as f64 * percent / 100.0;
+    f64::from(sample_us[index as usize]) / 1000.0
 }
 
 struct Subscriber {
@@ -79,6 +98,7 @@ struct Publisher {
     publication: Publication,
     request: Vec<u8>,
     waiting: bool,
+    sent_at: Instant,
     answer: Vec<u8>,
 }
 
@@ -117,6 +137,7 @@ pub fn run(plan: Plan) -> io::Result<Figures> {
             publication,
             request: Vec::new(),
             waiting: false,
+            sent_at: Instant::now(),
             answer: Vec::new(),
         });
     }
@@ -210,6 +231,7 @@ impl Load {
         publisher.request.clear();
         (publisher.publication)(&stamp, self.next_id, &mut publisher.request);
         publisher.waiting = true;
+        publisher.sent_at = Instant::now();
         publisher.answer.clear();
         // A request is far smaller than a socket buffer and only one is under way.
         let written = publisher.socket.write(&publisher.request)?;
@@ -240,6 +262,10 @@ impl Load {
             publisher.answer.clear();
             if self.counting {
                 self.figures.published += 1;
+                if self.sample {
+                    let took = publisher.sent_at.elapsed().as_micros();
+                    self.figures.answers_us.push(u32::try_from(took).unwrap_or(u32::MAX));
+                }
             }
         }
         Ok(())
@@ -337,7 +363,7 @@ impl Load {
 }
 
 /// Length of the HTTP answer at the start of `bytes` when it is there whole.
-fn http_answer_length(bytes: &[u8]) -> io::Result<Option<usize>> {
+pub fn http_answer_length(bytes: &[u8]) -> io::Result<Option<usize>> {
     let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
     if !head.starts_with("http/1.1 2") {

@@ -9,7 +9,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BinaryHeap, HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicIsize, AtomicU64, Ordering},
@@ -43,6 +43,8 @@ use crate::{
 
 /// How often rings without subscribers are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// Subscribers of a ring that are woken before others have their turn.
+const WOKEN_AT_ONCE: usize = 32;
 
 /// Where a subscriber starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,12 +184,26 @@ impl Hub {
         }
     }
 
-    /// Seals rings when they are due, and drops those that nobody follows.
+    /// Seals rings when they are due, wakes who waits at them, and drops those that nobody
+    /// follows.
+    ///
+    /// A ring's subscribers are woken a few at a time, in turn with other rings': waking a
+    /// thousand at once would put whatever else is to be done, requests and other tenants' events
+    /// among it, behind a thousand writes.
     async fn flush(self: Arc<Self>) {
-        let mut wakers = Vec::new();
+        let mut to_wake: VecDeque<Vec<Waker>> = VecDeque::new();
         let mut next_sweep = Instant::now() + SWEEP_INTERVAL;
         loop {
-            let next_due = self.seal_due(&mut wakers);
+            let next_due = self.seal_due(&mut to_wake);
+            if let Some(mut wakers) = to_wake.pop_front() {
+                let rest = wakers.len().saturating_sub(WOKEN_AT_ONCE);
+                wakers.drain(rest..).for_each(Waker::wake);
+                if !wakers.is_empty() {
+                    to_wake.push_back(wakers);
+                }
+                tokio::task::yield_now().await;
+                continue;
+            }
             self.metrics.ring_bytes.set(self.bytes.load(Ordering::Relaxed) as f64);
             let wake_at = next_due.map_or(next_sweep, |due| due.min(next_sweep));
             tokio::select! {
@@ -201,8 +217,8 @@ impl Hub {
         }
     }
 
-    /// Seals what is due now. Answers when the next ring is.
-    fn seal_due(&self, wakers: &mut Vec<Waker>) -> Option<Instant> {
+    /// Seals what is due now and adds who is to be woken. Answers when the next ring is due.
+    fn seal_due(&self, to_wake: &mut VecDeque<Vec<Waker>>) -> Option<Instant> {
         loop {
             let now = Instant::now();
             let ring = {
@@ -213,9 +229,10 @@ impl Hub {
                     None => return None,
                 }
             };
-            self.account(ring.seal(now, &self.settings, self.tight(), wakers));
-            for waker in wakers.drain(..) {
-                waker.wake();
+            let mut wakers = Vec::new();
+            self.account(ring.seal(now, &self.settings, self.tight(), &mut wakers));
+            if !wakers.is_empty() {
+                to_wake.push_back(wakers);
             }
         }
     }

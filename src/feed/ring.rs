@@ -17,9 +17,11 @@ use crate::{domain::ids::ClientId, wire::cursor::Cursor};
 
 /// A segment is sealed, without waking anybody, when it reaches this many bytes.
 const SEGMENT_BYTES_MAX: usize = 256 << 10;
-/// The newest segments, which keep their ready encodings.
-const ENCODED_SEGMENTS: usize = 8;
-/// From this many waiting segments on they are handed out as one, with one conflation over all.
+/// The newest segments keep their ready encodings, up to this many bytes of JSON in all: who is
+/// further behind than that shares its place with few.
+const ENCODED_BYTES_MAX: usize = 2 << 20;
+/// From this many waiting segments on they may be handed out as one, with one conflation over
+/// all. It is worth encoding them anew when most of their events are state events.
 const MERGE_SEGMENTS_MIN: usize = 4;
 /// Merged segments kept for others in the same place.
 const MERGED_KEPT: usize = 4;
@@ -36,6 +38,9 @@ struct State {
     open: Vec<Arc<Frame>>,
     open_bytes: usize,
     covers_after: Cursor,
+    /// Number of the first segment that keeps its encodings, and JSON bytes from there on.
+    encoded_from: u64,
+    encoded_bytes: usize,
     /// JSON bytes and number of the events in `segments` and `open`.
     bytes: usize,
     events: usize,
@@ -94,6 +99,8 @@ impl Ring {
                 open: Vec::new(),
                 open_bytes: 0,
                 covers_after,
+                encoded_from: 0,
+                encoded_bytes: 0,
                 bytes: 0,
                 events: 0,
                 merged: VecDeque::new(),
@@ -228,6 +235,11 @@ impl Ring {
         if segments.len() < MERGE_SEGMENTS_MIN {
             return None;
         }
+        let states: usize = segments.iter().map(|segment| segment.states()).sum();
+        let events: usize = segments.iter().map(|segment| segment.frames().len()).sum();
+        if states * 2 <= events {
+            return None;
+        }
         let key = (place.0, segments.len() as u64);
         let find = |state: &State| {
             let known = state.merged.iter().find(|entry| (entry.0, entry.1) == key);
@@ -266,12 +278,22 @@ impl State {
         self.events -= count - segment.frames().len();
         change.bytes -= shrunk_by as isize;
         change.conflated += segment.conflated();
+        self.encoded_bytes += segment.bytes();
         self.segments.push_back(Arc::new(segment));
-        if let Some(old) = self.segments.len().checked_sub(ENCODED_SEGMENTS + 1) {
-            self.segments[old].forget_encodings();
-        }
+        self.forget_old_encodings();
         // They are for subscribers that lag a little; what has gathered now is another range.
         self.merged.clear();
+    }
+
+    /// Keeps the encodings of the newest segments within their bound; the newest one's stay.
+    fn forget_old_encodings(&mut self) {
+        let newest = self.first_number + self.segments.len() as u64 - 1;
+        while self.encoded_bytes > ENCODED_BYTES_MAX && self.encoded_from < newest {
+            let segment = &self.segments[(self.encoded_from - self.first_number) as usize];
+            segment.forget_encodings();
+            self.encoded_bytes -= segment.bytes();
+            self.encoded_from += 1;
+        }
     }
 
     /// Lets the oldest segments go while the ring is over its bounds; the newest one stays.
@@ -282,6 +304,10 @@ impl State {
                 || self.events > settings.ring_events_max)
         {
             let Some(segment) = self.segments.pop_front() else { return };
+            if self.encoded_from == self.first_number {
+                self.encoded_bytes -= segment.bytes();
+                self.encoded_from += 1;
+            }
             self.first_number += 1;
             self.covers_after = segment.last();
             self.bytes -= segment.bytes();

@@ -27,6 +27,8 @@ pub(super) struct Segment {
     bytes: usize,
     /// Superseded events that were left out.
     conflated: usize,
+    /// State events among the frames.
+    states: usize,
     types: Types,
     cache: Mutex<Cache>,
 }
@@ -55,6 +57,7 @@ impl Segment {
         Self {
             bytes: frames.iter().map(|frame| frame.event.json.len()).sum(),
             conflated: before - frames.len(),
+            states: frames.iter().filter(|frame| frame.event.event_type.is_state()).count(),
             types: frames.iter().map(|frame| frame.event.event_type).collect(),
             frames: frames.into_boxed_slice(),
             cache: Mutex::new(Cache { keeps: true, entries: SmallVec::new() }),
@@ -84,6 +87,11 @@ impl Segment {
 
     pub(super) fn conflated(&self) -> usize {
         self.conflated
+    }
+
+    /// How many of its events are state events.
+    pub(super) fn states(&self) -> usize {
+        self.states
     }
 
     /// Lets the ready encodings go.

@@ -2,7 +2,9 @@
 //!
 //! The task follows [`EventLog::tail`] and hands what it reads over a bounded channel; the
 //! thread takes all that waits, folds it as one batch, and after the commit tells the feed and
-//! everybody who waits for a position. So load makes batches larger instead of the delay longer.
+//! everybody who waits for a position. A batch after a quiet moment begins at once; in a steady
+//! stream batches begin [`BATCH_WINDOW`] apart, since a commit costs much the same for one event
+//! as for ten. So load makes batches larger instead of the delay longer.
 //! SQLite blocks, hence the thread.
 
 use std::{sync::Arc, thread, time::Duration};
@@ -29,6 +31,8 @@ use crate::{
 /// Parts of the log read ahead, each of at most [`crate::event_log::TAIL_BATCH_MAX`] events.
 /// When they wait the task stops reading.
 const READ_AHEAD_PARTS: usize = 16;
+/// From the beginning of a batch to that of the next, at least, while following live.
+const BATCH_WINDOW: Duration = Duration::from_millis(2);
 /// How often the thread looks for expired facts when nothing happens.
 const TICK: Duration = Duration::from_secs(1);
 /// Waits between attempts to read a log, or write a read model, that fails.
@@ -87,8 +91,14 @@ pub fn follow(
     let (caught_up_sender, caught_up) = watch::channel(false);
     let (ended_sender, ended) = oneshot::channel();
     let stopping = shutdown.stopping.clone();
-    let mut worker =
-        Worker { projector, parts, sink, caught_up: caught_up_sender, stopping: stopping.clone() };
+    let mut worker = Worker {
+        projector,
+        parts,
+        sink,
+        caught_up: caught_up_sender,
+        stopping: stopping.clone(),
+        next_batch: std::time::Instant::now(),
+    };
     thread::Builder::new()
         .name("projector".to_owned())
         .spawn(move || {
@@ -188,14 +198,23 @@ struct Worker {
     sink: Arc<dyn FeedSink>,
     caught_up: watch::Sender<bool>,
     stopping: CancellationToken,
+    /// When the next batch may begin.
+    next_batch: std::time::Instant,
 }
 
 impl Worker {
     fn run(&mut self) -> Result<(), ProjectError> {
         while let Some(first) = self.parts.blocking_recv() {
+            let early = self.next_batch.saturating_duration_since(std::time::Instant::now());
+            if *self.caught_up.borrow() && !early.is_zero() {
+                thread::sleep(early);
+            }
             let waiting = self.take_waiting(first);
-            if !waiting.records.is_empty() && !self.project(&waiting.records)? {
-                return Ok(());
+            if !waiting.records.is_empty() {
+                self.next_batch = std::time::Instant::now() + BATCH_WINDOW;
+                if !self.project(&waiting.records)? {
+                    return Ok(());
+                }
             }
             if let Some(caught_up) = waiting.caught_up {
                 self.say_caught_up(caught_up);

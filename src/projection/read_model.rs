@@ -16,7 +16,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, backup::Back
 use tokio::sync::watch;
 
 use super::settings::ProjectionSettings;
-use crate::domain::{fold::FOLD_VERSION, ids::Position};
+use crate::{
+    domain::{fold::FOLD_VERSION, ids::Position},
+    event_log::sqlite::file::keep_plans,
+};
 
 /// Raise it when the schema, what is stored in it, or the bytes of public events change: each
 /// read model is then made anew at its next start. So it is when [`FOLD_VERSION`] changes.
@@ -292,6 +295,7 @@ fn open_for_writing(path: &Path, settings: &ProjectionSettings) -> rusqlite::Res
     let connection = Connection::open(path)?;
     connection.busy_timeout(LOCK_WAIT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    keep_plans(&connection)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -307,6 +311,7 @@ pub(super) fn open_for_reading(path: &Path, cache_kib: u32) -> rusqlite::Result<
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(LOCK_WAIT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    keep_plans(&connection)?;
     connection.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;

@@ -79,14 +79,18 @@ impl Socket {
     /// Writes what waits, as much at once as the kernel takes. Ready when nothing waits.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.outbox_bytes > 0 {
-            let written = {
+            let stream = Pin::new(&mut self.stream);
+            let written = if self.outbox.len() == 1 {
+                // The kernel takes one buffer with less ado than a list of one.
+                ready!(stream.poll_write(cx, &self.outbox[0]))?
+            } else {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let count = slices
                     .iter_mut()
                     .zip(&self.outbox)
                     .map(|(slice, frame)| *slice = IoSlice::new(frame))
                     .count();
-                ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count]))?
+                ready!(stream.poll_write_vectored(cx, &slices[..count]))?
             };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

@@ -1,7 +1,9 @@
 //! The thread that writes: takes all that waits, stores it in one transaction, answers.
 //!
 //! Nothing waits for a timer. An append that comes alone is committed alone; those that come
-//! while a commit is under way wait for it and then share the next.
+//! while a commit is under way wait for it and then share the next. (Waiting for those who shared
+//! the last commit was tried: it brings all of a closed loop into step, and nobody uses the
+//! processor while the disk syncs.)
 //!
 //! **Invariant:** each append is all or none, and one that fails by itself (a conflict) leaves the
 //! others of its transaction untouched. When the transaction fails, all of them fail alike.
