@@ -22,6 +22,9 @@ use crate::domain::{fold::FOLD_VERSION, ids::Position};
 /// read model is then made anew at its next start. So it is when [`FOLD_VERSION`] changes.
 pub const READ_MODEL_VERSION: u32 = 1;
 
+/// What a read model of this release says of itself.
+const VERSION: (u32, u32) = (READ_MODEL_VERSION, FOLD_VERSION);
+
 /// "cndo": marks a file as a read model, so that no other file is ever replaced.
 const APPLICATION_ID: i32 = 0x636e_646f;
 /// Larger pages make the feed's rows cheaper and single events dearer (`benches/projection.rs`).
@@ -63,6 +66,8 @@ pub struct ReadModel {
     pub(super) checkpoint: Position,
     /// Tells the queries how far it has come.
     pub(super) projected: watch::Sender<Position>,
+    /// Tells the queries when it has come up with the log for the first time.
+    pub(super) complete: watch::Sender<bool>,
     pub(super) lock: File,
 }
 
@@ -134,6 +139,7 @@ impl ReadModel {
             epoch: Arc::from(epoch),
             checkpoint,
             projected: watch::Sender::new(checkpoint),
+            complete: watch::Sender::new(false),
             lock,
         })
     }
@@ -153,6 +159,13 @@ pub struct CheckReport {
     pub checkpoint: Position,
     /// What SQLite finds wrong with the file; empty when all is well.
     pub damage: Vec<String>,
+}
+
+impl CheckReport {
+    /// Whether this release would make it anew.
+    pub fn is_stale(&self) -> bool {
+        self.version != VERSION
+    }
 }
 
 /// Reads the whole file and says what is wrong with it. Takes as long as reading it takes.
@@ -254,9 +267,8 @@ fn judge_content(path: &Path, epoch: &str, head: Position) -> rusqlite::Result<O
     }
     let meta = read_meta(&connection)?;
     let stale = |reason| Ok(Some(Verdict::Stale(reason)));
-    let version = (READ_MODEL_VERSION, FOLD_VERSION);
-    if meta.version != version {
-        return stale(format!("it is of version {:?}, not {version:?}", meta.version));
+    if meta.version != VERSION {
+        return stale(format!("it is of version {:?}, not {VERSION:?}", meta.version));
     }
     if meta.epoch != epoch {
         return stale(format!("it is of the event store {}, not {epoch}", meta.epoch));
