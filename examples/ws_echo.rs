@@ -60,7 +60,6 @@ fn echo(request: &Request) -> Response {
     match agreed {
         Ok(agreed) => Takeover::attach(agreed.response(), move |taken| async move {
             serve(taken, agreed.reads_deflated(), agreed.writes_deflated()).await;
-            None
         }),
         Err(refusal) => refusal.into_response(),
     }

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use self::observability::Readiness;
 use crate::{
-    api::{self, Deps, Edge, Gateways, only_get},
+    api::{self, BodyRoom, Deps, Edge, Gateways, only_get},
     auth::{Auth, cors::Cors, rate_limit::RateLimit},
     command::Commands,
     config::{Settings, TenantSettings},
@@ -26,6 +26,7 @@ use crate::{
         listener::Listener,
         poll::Poll,
         sessions::Sessions,
+        settings::ReadBounds,
         sse::EventStream,
         ws::{ServerDesk, WebSocketEndpoint},
     },
@@ -88,6 +89,10 @@ impl App {
             Arc::new(queries.clone()),
             clock.clone(),
             settings.delivery.clone(),
+            ReadBounds {
+                snapshot_conversations_max: settings.api.snapshot_conversations_max,
+                at_least_wait: Duration::from_millis(settings.api.at_least_wait_ms),
+            },
             connections.clone(),
         );
         let readiness = {
@@ -103,6 +108,7 @@ impl App {
             commands: commands.clone(),
             queries,
             clock: clock.clone(),
+            body_room: BodyRoom::new(&settings.api),
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
             gateways: gateways(&settings)?,

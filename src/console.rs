@@ -2,9 +2,11 @@
 //! binary, nothing from outside, under a strict Content-Security-Policy.
 
 use poem::{
-    Response, Route, get, handler,
+    Response, Route, handler,
     http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE},
 };
+
+use crate::api::only_get;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; \
@@ -13,9 +15,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// Adds the page and its files.
 pub fn mount(routes: Route) -> Route {
     routes
-        .at("/", get(index))
-        .at("/console/live.css", get(style))
-        .at("/console/live.js", get(script))
+        .at("/", only_get(index))
+        .at("/console/live.css", only_get(style))
+        .at("/console/live.js", only_get(script))
 }
 
 #[handler]

@@ -46,8 +46,8 @@ metrics! {
     Counter CONNECTIONS_CLOSED = "condorito_connections_closed_total" ["transport", "reason"] "Connections closed, by reason.";
     Counter CONNECTIONS_REJECTED = "condorito_connections_rejected_total" ["reason"] "Connections turned away, by reason.";
     Counter DELIVERIES = "condorito_deliveries_total" ["transport"] "Public events written to subscribers.";
-    Counter DELIVERED_BYTES = "condorito_delivered_bytes_total" ["transport"] "Bytes written to subscribers.";
-    Histogram DELIVERY_LAG_SECONDS = "condorito_delivery_lag_seconds" ["transport"] "Time from taking an event in to writing it to a socket (sampled once a write).";
+    Counter DELIVERED_BYTES = "condorito_delivered_bytes_total" ["transport"] "Bytes of events written to subscribers; of br and zstd streams before compression.";
+    Histogram DELIVERY_LAG_SECONDS = "condorito_delivery_lag_seconds" ["transport"] "Time from taking an event in to writing it to the socket of a client that keeps up, sampled at most 10 times a second and connection; in whole milliseconds.";
     Counter CONFLATED = "condorito_conflated_total" [] "Superseded state events left out.";
     Counter RESETS = "condorito_resets_total" ["reason"] "Subscribers told to reload, by reason.";
     Gauge RING_BYTES = "condorito_ring_bytes" [] "Memory held by the feed's rings.";

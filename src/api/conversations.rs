@@ -136,7 +136,7 @@ impl ConversationsApi {
 
     /// Mark a conversation as read.
     ///
-    /// All that has arrived so far, here and on WhatsApp.
+    /// All that has arrived so far, for all who look at it here; WhatsApp is not told.
     #[oai(path = "/v1/conversations/:id/read", method = "post", operation_id = "mark_read")]
     async fn mark_read(
         &self,

@@ -6,7 +6,7 @@
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use poem::{Request, RequestBody, Result};
+use poem::{Body, Request, RequestBody, Result};
 use poem_openapi::{
     __private::UrlQuery,
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -17,7 +17,11 @@ use poem_openapi::{
     types::{ParseFromJSON, Type},
 };
 
-use super::{Deps, problem, validate};
+use super::{
+    Deps,
+    body::{self, ReadBody, Room},
+    problem, validate,
+};
 use crate::{
     auth::{Identity, Scopes},
     command::{self, Actor},
@@ -83,7 +87,7 @@ pub struct Caller<N> {
 impl<N> Caller<N> {
     /// As whom events are recorded.
     pub fn actor(&self) -> Actor {
-        Actor(format!("user:{}", self.identity.subject))
+        Actor::user(&self.identity.subject)
     }
 }
 
@@ -301,6 +305,8 @@ impl Bound for Batch {
 pub struct JsonBody<T, B = Small> {
     pub value: T,
     pub bytes: Bytes,
+    /// Taken until the request has been answered.
+    _room: Room,
     bound: PhantomData<B>,
 }
 
@@ -330,7 +336,10 @@ where
             return Err(Problem::new(Code::UnsupportedMediaType).into());
         }
         let deps = deps(request)?;
-        let bytes = read_body(request, body, deps, B::bytes_max(deps)).await?;
+        let bounds = deps.body_bounds(B::bytes_max(deps));
+        let body = body.take().map_err(|error| problem::of_body_error(&error))?;
+        let ReadBody { bytes, room } =
+            deps.body_room.read(body, body::announced(request), bounds).await?;
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             Problem::new(Code::InvalidJson).detail(format!("the body is not JSON from {place} on"))
@@ -343,12 +352,23 @@ where
             // The schema allows what the type does not; what that is stays unsaid.
             Problem::new(Code::ValidationFailed).detail("the body is not of the documented form")
         })?;
-        Ok(Self { value, bytes, bound: PhantomData })
+        Ok(Self { value, bytes, _room: room, bound: PhantomData })
     }
 }
 
-/// A webhook's body as it came, for its signature.
-pub struct RawBody(pub Bytes);
+/// A webhook's body, not read yet: only when its signature is there is it worth that.
+pub struct RawBody {
+    body: Body,
+    announced: Option<u64>,
+}
+
+impl RawBody {
+    /// The body as it came, for its signature.
+    pub async fn read(self, deps: &Deps) -> Result<ReadBody, Problem> {
+        let bounds = deps.body_bounds(deps.settings.webhook_body_max_bytes);
+        deps.body_room.read(self.body, self.announced, bounds).await
+    }
+}
 
 impl<'a> ApiExtractor<'a> for RawBody {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -364,9 +384,8 @@ impl<'a> ApiExtractor<'a> for RawBody {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> Result<Self> {
-        let deps = deps(request)?;
-        let bytes_max = deps.settings.webhook_body_max_bytes;
-        Ok(Self(read_body(request, body, deps, bytes_max).await?))
+        let body = body.take().map_err(|error| problem::of_body_error(&error))?;
+        Ok(Self { body, announced: body::announced(request) })
     }
 }
 
@@ -390,29 +409,4 @@ fn is_json(content_type: &str) -> bool {
     let essence = essence.to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
-}
-
-/// The whole body, if it stays within `bytes_max` and arrives in time.
-async fn read_body(
-    request: &Request,
-    body: &mut RequestBody,
-    deps: &Deps,
-    bytes_max: usize,
-) -> Result<Bytes, Problem> {
-    let too_large = || {
-        Problem::new(Code::BodyTooLarge)
-            .detail(format!("the body may have {bytes_max} bytes at most"))
-    };
-    let announced = request.header("content-length").and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > bytes_max as u64) {
-        return Err(too_large());
-    }
-    let body = body.take().map_err(|error| problem::of_body_error(&error))?;
-    let limit = Duration::from_millis(deps.settings.body_timeout_ms);
-    match tokio::time::timeout(limit, body.into_bytes_limit(bytes_max)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(too_large()),
-        Ok(Err(error)) => Err(problem::of_body_error(&error)),
-        Err(_) => Err(Problem::new(Code::RequestTimeout)),
-    }
 }

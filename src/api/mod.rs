@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod answer;
+mod body;
 mod bot;
 mod conversations;
 pub mod document;
@@ -43,6 +44,7 @@ mod webhooks;
 mod whatsapp;
 
 pub use self::{
+    body::BodyRoom,
     document::{asyncapi_json, openapi_json},
     edge::Edge,
     mount::{only_get, routes},
@@ -58,6 +60,7 @@ pub struct Deps {
     pub gateways: Gateways,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
+    pub body_room: BodyRoom,
 }
 
 /// Who reads providers' webhooks.

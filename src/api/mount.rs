@@ -17,7 +17,10 @@ use super::{
     messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
     tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
-use crate::wire::problem::{Code, Problem};
+use crate::{
+    projection::queries::Queries,
+    wire::problem::{Code, Problem},
+};
 
 /// All resources; the document is made of these too.
 pub(super) type Resources = (
@@ -61,10 +64,17 @@ pub fn routes(deps: Arc<Deps>) -> Route {
     let mut route = static_pages::routes(Route::new(), &documents);
     for (pattern, methods) in table {
         let template = templates.get(&pattern).unwrap_or(&pattern).as_str().into();
-        let endpoint = Methods { methods, template: Some(PathPattern(template)) };
+        let complete = works_on_state(&pattern).then(|| deps.queries.clone());
+        let endpoint = Methods { methods, template: Some(PathPattern(template)), complete };
         route = route.at(pattern, endpoint.before(read_query).data(deps.clone()));
     }
     route
+}
+
+/// Whether what is below this pattern reads the read model, and would say what is not so while
+/// that is being made. Providers and bridges are served meanwhile.
+fn works_on_state(pattern: &str) -> bool {
+    pattern.starts_with("/v1/") && !pattern.starts_with("/v1/ingest/") && pattern != "/v1/tickets"
 }
 
 /// poem's pattern (`/v1/conversations/:param0`) to the document's template
@@ -99,7 +109,7 @@ async fn read_query(mut request: Request) -> Result<Request> {
 /// An endpoint that is asked with `GET` only, for the routes that `app` adds.
 pub fn only_get(endpoint: impl IntoEndpoint<Endpoint: 'static>) -> Methods {
     let endpoint = endpoint.map_to_response().boxed();
-    Methods { methods: HashMap::from([(Method::GET, endpoint)]), template: None }
+    Methods { methods: HashMap::from([(Method::GET, endpoint)]), template: None, complete: None }
 }
 
 /// One path's methods. Says `Allow` to others, answers `OPTIONS` and `HEAD` by itself.
@@ -107,6 +117,8 @@ pub struct Methods {
     methods: HashMap<Method, BoxEndpoint<'static>>,
     /// `None`: the pattern under which `app` put it is its template.
     template: Option<PathPattern>,
+    /// What must be complete before these are answered.
+    complete: Option<Queries>,
 }
 
 impl Methods {
@@ -135,6 +147,13 @@ impl Methods {
         }
     }
 
+    async fn answer(&self, endpoint: &BoxEndpoint<'static>, request: Request) -> Result<Response> {
+        if let Some(queries) = &self.complete {
+            queries.complete().await.map_err(Problem::from)?;
+        }
+        endpoint.call(request).await
+    }
+
     fn options(&self) -> Response {
         let allow = HeaderValue::try_from(self.allow());
         let allow = allow.unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"));
@@ -152,7 +171,7 @@ impl Endpoint for Methods {
             other => other.clone(),
         };
         let result = match self.methods.get(&method) {
-            Some(endpoint) => endpoint.call(request).await,
+            Some(endpoint) => self.answer(endpoint, request).await,
             None if method == Method::OPTIONS => Ok(self.options()),
             None => Err(Problem::new(Code::MethodNotAllowed).allow(self.allow()).into()),
         };
@@ -170,6 +189,44 @@ impl Endpoint for Methods {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        domain::ids::Position,
+        projection::{read_model::ReadModel, settings::ProjectionSettings},
+    };
+
+    #[tokio::test]
+    async fn nothing_is_read_of_a_read_model_that_is_being_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("read-model.db");
+        let settings = ProjectionSettings { path, ..ProjectionSettings::default() };
+        let model = ReadModel::open(&settings, "k3v9q", Position::START).unwrap();
+        let endpoint = poem::endpoint::make_sync(|_| "an answer").map_to_response().boxed();
+        let methods = Methods {
+            methods: HashMap::from([(Method::GET, endpoint)]),
+            template: None,
+            complete: Some(Queries::open(&model).unwrap()),
+        };
+        let response = methods.get_response(Request::default()).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(header::RETRY_AFTER));
+        let options = Request::builder().method(Method::OPTIONS).finish();
+        assert_eq!(methods.get_response(options).await.status(), StatusCode::NO_CONTENT);
+    }
+
+    #[test]
+    fn all_but_what_comes_in_and_tickets_works_on_state() {
+        let all = templates();
+        let mut others: Vec<_> = all.keys().filter(|pattern| !works_on_state(pattern)).collect();
+        others.sort_unstable();
+        let expected = [
+            "/v1/ingest/messages",
+            "/v1/ingest/statuses",
+            "/v1/tickets",
+            "/webhooks/waha",
+            "/webhooks/whatsapp",
+        ];
+        assert_eq!(others, expected);
+    }
 
     #[test]
     fn templates_and_patterns_belong_together() {

@@ -33,6 +33,8 @@ use crate::{
 /// Media type of problem details.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
+/// When to try again on an instance that is not ready, in seconds.
+const NOT_READY_RETRY_S: u64 = 2;
 /// When to try again after the log or the read model could not answer, in seconds.
 const RETRY_AFTER_S: u64 = 1;
 
@@ -80,6 +82,9 @@ impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Overloaded => Problem::new(Code::Overloaded).retry_after_s(RETRY_AFTER_S),
+            QueryError::Incomplete => Problem::new(Code::NotReady)
+                .detail("this instance is catching up with the event log")
+                .retry_after_s(NOT_READY_RETRY_S),
             QueryError::NotYet => Problem::new(Code::NotProjectedYet).retry_after_s(RETRY_AFTER_S),
             QueryError::Broken(reason) => {
                 tracing::error!(reason, "the read model could not answer a request");

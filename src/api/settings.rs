@@ -16,11 +16,17 @@ pub struct ApiSettings {
     pub ingest_body_max_bytes: usize,
     /// The largest body of a webhook, in bytes (3 MiB, what WhatsApp may send). Beyond: 413.
     pub webhook_body_max_bytes: usize,
+    /// The bytes of all bodies that are being read or answered, of all clients together (64 MiB);
+    /// JSON takes several times as much for the moment in which it is parsed. Beyond: 503, and
+    /// bodies over 64 KiB leave a quarter to smaller ones.
+    pub bodies_in_flight_max_bytes: usize,
     /// The longest that a body may take to arrive, in milliseconds (30,000). Beyond: 408.
     pub body_timeout_ms: u64,
-    /// The longest that `at_least` waits, in milliseconds (5,000). Beyond: 504.
+    /// The longest that `at_least` waits, on REST and on every transport of events, in
+    /// milliseconds (5,000). Beyond: 504.
     pub at_least_wait_ms: u64,
-    /// The most conversations in a snapshot (1,000). The rest is read page by page.
+    /// The most conversations in a snapshot, the newest first, as a frame and over REST (500). The
+    /// rest is read page by page.
     pub snapshot_conversations_max: usize,
     /// Time zone of the day buckets for tenants that have none yet, an IANA name (`UTC`).
     pub time_zone: String,
@@ -35,9 +41,10 @@ impl Default for ApiSettings {
             body_max_bytes: 64 * 1024,
             ingest_body_max_bytes: 8 * 1024 * 1024,
             webhook_body_max_bytes: 3 * 1024 * 1024,
+            bodies_in_flight_max_bytes: 64 * 1024 * 1024,
             body_timeout_ms: 30_000,
             at_least_wait_ms: 5_000,
-            snapshot_conversations_max: 1_000,
+            snapshot_conversations_max: 500,
             time_zone: "UTC".to_owned(),
             public_url: String::new(),
         }

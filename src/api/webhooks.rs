@@ -1,7 +1,7 @@
 //! What providers call: the WhatsApp Cloud API and WAHA.
 //!
-//! The raw bytes go to the gateway, which checks the signature before it reads anything; what it
-//! understood goes to `ingest`. The provider hears `200` when all of it is durable, and tries
+//! Without a signature's header the body is not even read. The raw bytes go to the gateway, which
+//! checks the signature before it parses anything; what it understood goes to `ingest`. The provider hears `200` when all of it is durable, and tries
 //! again for anything else: `503` with `Retry-After` when the log can't take it now.
 
 use std::{sync::Arc, time::Duration};
@@ -21,7 +21,7 @@ use super::{
     shapes::{Chapter, WebhookAnswer},
 };
 use crate::{
-    gateway::{Inbound, WebhookError},
+    gateway::{Inbound, WebhookError, waha::Waha, whatsapp_cloud::WhatsAppCloud},
     metrics::WEBHOOKS,
     wire::problem::{Code, Problem},
 };
@@ -65,9 +65,13 @@ impl WebhooksApi {
         signature: Header<Option<String>>,
         body: RawBody,
     ) -> Result<Answer<WebhookAnswer>> {
+        let signature = signature.0.as_deref();
+        if !WhatsAppCloud::is_signature(signature) {
+            return self.take("whatsapp_cloud", Err(WebhookError::Unauthorized)).await;
+        }
+        let body = body.read(&self.0).await?;
         let now = self.0.clock.now();
-        let gateway = &self.0.gateways.whatsapp_cloud;
-        let inbound = gateway.receive(signature.0.as_deref(), &body.0, now);
+        let inbound = self.0.gateways.whatsapp_cloud.receive(signature, &body.bytes, now);
         self.take("whatsapp_cloud", inbound).await
     }
 
@@ -82,8 +86,13 @@ impl WebhooksApi {
         signature: Header<Option<String>>,
         body: RawBody,
     ) -> Result<Answer<WebhookAnswer>> {
+        let signature = signature.0.as_deref();
+        if !Waha::is_signature(signature) {
+            return self.take("waha", Err(WebhookError::Unauthorized)).await;
+        }
+        let body = body.read(&self.0).await?;
         let now = self.0.clock.now();
-        let inbound = self.0.gateways.waha.receive(signature.0.as_deref(), &body.0, now);
+        let inbound = self.0.gateways.waha.receive(signature, &body.bytes, now);
         self.take("waha", inbound).await
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::only_get,
     event_log::EventLog,
-    metrics::{self, Kind},
+    metrics::{self, DELIVERY_LAG_SECONDS, Kind},
     wire::problem::{Code, Problem},
 };
 
@@ -23,6 +23,9 @@ const SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
+/// Upper bounds, in seconds, of the delivery lag, which is known in whole milliseconds.
+const LAG_SECONDS: &[f64] =
+    &[0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// How long a load balancer is asked to leave an instance alone that is not ready.
 const NOT_READY_RETRY_S: u64 = 2;
 
@@ -40,6 +43,7 @@ pub fn install_recorder() -> anyhow::Result<PrometheusHandle> {
     }
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(DELIVERY_LAG_SECONDS.into()), LAG_SECONDS)?
         .install_recorder()?;
     for metric in metrics::ALL {
         match metric.kind {

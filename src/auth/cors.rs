@@ -25,7 +25,7 @@ const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
 /// What pages may read beyond the few fields that they always may.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, WWW-Authenticate, Location, \
-     Content-Range, Accept-Ranges, ETag",
+     Content-Range, Accept-Ranges, ETag, Idempotency-Replayed",
 );
 /// Every field of a request that a preflight's answer depends on.
 const PREFLIGHT_VARY: HeaderValue = HeaderValue::from_static(
@@ -57,12 +57,12 @@ impl Default for CorsSettings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CorsSettingsError {
     #[error(
-        "cors.allowed_origins: {0:?} is not an origin: write scheme, host and port as browsers do, \
-         like \"https://crm.example\" or \"http://localhost:4200\", without a path"
+        "{0:?} is not an origin: write scheme, host and port as browsers do, like \
+         \"https://crm.example\" or \"http://localhost:4200\", without a path"
     )]
     NoOrigin(String),
     #[error(
-        "cors.allow_credentials can't go with the origin \"*\": every page could act with its \
+        "allow_credentials can't go with the origin \"*\": every page could act with its \
          visitor's cookies; list the origins"
     )]
     CredentialsForAll,
@@ -70,28 +70,34 @@ pub enum CorsSettingsError {
 
 impl CorsSettings {
     pub fn validate(&self) -> Result<(), CorsSettingsError> {
-        for origin in &self.allowed_origins {
-            let as_browsers_write = url::Url::parse(origin)
-                .map(|url| url.origin().ascii_serialization())
-                .is_ok_and(|serialized| serialized == *origin && !origin.contains('*'));
-            if origin != "*" && !as_browsers_write {
-                return Err(CorsSettingsError::NoOrigin(origin.clone()));
-            }
-        }
+        check_origins(&self.allowed_origins)?;
         if self.allow_credentials && self.allows_all() {
             return Err(CorsSettingsError::CredentialsForAll);
         }
         Ok(())
     }
 
-    /// Whether pages of this origin may read answers, and connect from a browser.
-    pub fn allows(&self, origin: &str) -> bool {
-        self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed == origin)
-    }
-
     fn allows_all(&self) -> bool {
         self.allowed_origins.iter().any(|allowed| allowed == "*")
     }
+}
+
+/// Whether a list of origins holds what browsers would match, or `*`.
+pub fn check_origins(allowed: &[String]) -> Result<(), CorsSettingsError> {
+    for origin in allowed {
+        let as_browsers_write = url::Url::parse(origin)
+            .map(|url| url.origin().ascii_serialization())
+            .is_ok_and(|serialized| serialized == *origin && !origin.contains('*'));
+        if origin != "*" && !as_browsers_write {
+            return Err(CorsSettingsError::NoOrigin(origin.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a list of origins has this one, or all.
+pub fn is_allowed(allowed: &[String], origin: &str) -> bool {
+    allowed.iter().any(|allowed| allowed == "*" || allowed == origin)
 }
 
 /// The middleware, around all routes and inside what makes errors into problems, so that a page
@@ -165,7 +171,7 @@ impl CorsSettings {
         if self.allows_all() {
             return Some(HeaderValue::from_static("*"));
         }
-        self.allows(origin.to_str().ok()?).then(|| origin.clone())
+        is_allowed(&self.allowed_origins, origin.to_str().ok()?).then(|| origin.clone())
     }
 
     fn allow(&self, origin: HeaderValue, headers: &mut HeaderMap) {
@@ -223,6 +229,9 @@ mod tests {
             assert_eq!(allowed_origin(&response), expected, "{origin}");
             let exposed = response.headers().contains_key(header::ACCESS_CONTROL_EXPOSE_HEADERS);
             assert_eq!(exposed, expected.is_some(), "{origin}");
+            if let Some(exposed) = response.headers().get(header::ACCESS_CONTROL_EXPOSE_HEADERS) {
+                assert!(exposed.to_str().unwrap().contains("Idempotency-Replayed"));
+            }
             assert!(!response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
         }
     }

@@ -38,7 +38,8 @@ pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-pol
 
 /// Paths that are not counted: providers' webhooks are signed and come from few addresses in
 /// bursts, and probes must answer when it matters most.
-const UNLIMITED_PATHS: [&str; 3] = ["/webhooks/", "/health/", "/metrics"];
+const UNLIMITED_PATHS: [&str; 5] =
+    ["/webhooks/whatsapp", "/webhooks/waha", "/health/live", "/health/ready", "/metrics"];
 
 /// How often one address and one caller may ask.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -143,7 +144,7 @@ impl<E: Endpoint, C: RefillClock> Endpoint for RateLimitEndpoint<E, C> {
     async fn call(&self, request: Request) -> Result<Response> {
         let Some(limits) = &self.limits else { return self.answer(request).await };
         let path = request.uri().path();
-        if UNLIMITED_PATHS.iter().any(|unlimited| path.starts_with(unlimited)) {
+        if UNLIMITED_PATHS.contains(&path) {
             return self.answer(request).await;
         }
         let counted = limits.count(&request).await;

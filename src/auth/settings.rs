@@ -58,6 +58,8 @@ pub struct AuthSettings {
     /// Unused tickets to keep; further ones are refused (429) until some are used or expire.
     /// Default: 10000.
     pub tickets_max: usize,
+    /// The same for one tenant, whatever its callers. Default: 2000.
+    pub tickets_per_tenant_max: usize,
 }
 
 impl Default for AuthSettings {
@@ -79,6 +81,7 @@ impl Default for AuthSettings {
             cache_tokens_max: 10_000,
             ticket_ttl_s: 30,
             tickets_max: 10_000,
+            tickets_per_tenant_max: 2_000,
         }
     }
 }
@@ -133,6 +136,7 @@ impl AuthSettings {
             ("auth.cache_tokens_max", self.cache_tokens_max as u64),
             ("auth.ticket_ttl_s", self.ticket_ttl_s),
             ("auth.tickets_max", self.tickets_max as u64),
+            ("auth.tickets_per_tenant_max", self.tickets_per_tenant_max as u64),
         ];
         match bounds.iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => Err(AuthSettingsError::Zero { key }),

@@ -118,11 +118,20 @@ fn data_dir(path: &Path) -> Finding {
         Ok(found) if !found.is_dir() => {
             Finding::Wrong(format!("{shown} is no folder: name another with data_dir"))
         }
-        Ok(found) if found.permissions().readonly() => {
-            Finding::Wrong(format!("{shown} can't be written to: give it to the server's user"))
-        }
-        Ok(_) => Finding::Fine(shown.to_string()),
+        Ok(_) => match is_writable(path) {
+            Ok(()) => Finding::Fine(shown.to_string()),
+            Err(error) => Finding::Wrong(format!(
+                "{shown} can't be written to by this user ({error}): give it to the server's user"
+            )),
+        },
     }
+}
+
+/// Whether this user may make a file there, which mode bits alone don't say. Leaves none behind.
+fn is_writable(folder: &Path) -> std::io::Result<()> {
+    let probe = folder.join(format!(".condorito-check-{}", std::process::id()));
+    std::fs::File::create_new(&probe)?;
+    std::fs::remove_file(&probe)
 }
 
 /// Compares the limit of open files with the connections that the settings allow.
@@ -156,16 +165,20 @@ fn log(path: &Path) -> Finding {
 fn model(path: &Path) -> Finding {
     let shown = path.display();
     match read_model::check(path) {
-        Ok(report) if report.damage.is_empty() => {
-            let (position, epoch) = (report.checkpoint, report.epoch);
-            Finding::Fine(format!("{shown} is whole, up to position {position} of store {epoch}"))
-        }
-        Ok(report) => Finding::Wrong(format!(
+        Ok(report) if !report.damage.is_empty() => Finding::Wrong(format!(
             "{shown} is damaged ({} places, first: {}): run `condorito rebuild`; nothing is lost, \
              it is made from the log",
             report.damage.len(),
             report.damage[0]
         )),
+        Ok(report) if report.is_stale() => Finding::Note(format!(
+            "{shown} is of another release: the server makes it anew from the log, and serves no \
+             reads until then; `condorito rebuild` does it before"
+        )),
+        Ok(report) => {
+            let (position, epoch) = (report.checkpoint, report.epoch);
+            Finding::Fine(format!("{shown} is whole, up to position {position} of store {epoch}"))
+        }
         Err(error @ OpenError::Missing { .. }) => {
             Finding::Note(format!("{error}; the server makes it from the log"))
         }

@@ -16,7 +16,12 @@ use crate::{
         demo::{self, Demo},
     },
     gateway::simulator::{self, Names, SimulatorSettings, Target},
-    runtime::{clock::SystemClock, secret::Secret, shutdown::Shutdown},
+    runtime::{
+        clock::SystemClock,
+        secret::Secret,
+        service_manager::{self, State},
+        shutdown::Shutdown,
+    },
 };
 
 /// Run the server until SIGTERM or SIGINT, then say goodbye to its clients.
@@ -63,6 +68,7 @@ async fn serve(settings: Settings, demo: Option<Demo>) -> Result<(), Failure> {
     let mut app = App::start(settings.clone())
         .await
         .map_err(|error| Failure::failed("the server can't start", format!("{error:#}")))?;
+    service_manager::tell(State::Ready);
     print(&format!("Condorito Realtime listens on http://{}/\n", app.address()))?;
     let playing = Shutdown::new();
     if let Some(demo) = demo {
@@ -74,6 +80,7 @@ async fn serve(settings: Settings, demo: Option<Demo>) -> Result<(), Failure> {
         error = app.failed() => Some(error),
     };
     info!("stops: tells its clients and ends what is under way");
+    service_manager::tell(State::Stopping);
     playing.draining.cancel();
     app.stop().await;
     match failed {

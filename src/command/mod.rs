@@ -53,6 +53,14 @@ const COME_UP_LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(pub String);
 
+impl Actor {
+    /// A person or program with a token, whatever the transport; the prefix keeps them apart from
+    /// the server's own parts and from gateways.
+    pub fn user(subject: &str) -> Self {
+        Self(format!("user:{subject}"))
+    }
+}
+
 /// Why a command was not done. None of the texts names a person or a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -180,7 +188,7 @@ impl From<LogError> for CommandError {
 impl From<QueryError> for CommandError {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::Overloaded | QueryError::NotYet => {}
+            QueryError::Overloaded | QueryError::NotYet | QueryError::Incomplete => {}
             QueryError::Broken(_) => {
                 tracing::warn!(%error, "a command could not read the read model")
             }

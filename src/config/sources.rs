@@ -9,7 +9,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
 use toml::{Table, Value, de::DeTable, de::DeValue};
 
 use super::{
@@ -389,9 +388,4 @@ fn collect_lines(
             _ => {}
         }
     }
-}
-
-/// The whole settings from TOML text alone: for tests and examples.
-pub fn from_toml(text: &str) -> Result<Settings, toml::de::Error> {
-    Settings::deserialize(toml::Deserializer::parse(text)?)
 }

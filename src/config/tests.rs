@@ -157,7 +157,19 @@ fn each_mistake_is_named_with_its_place_and_a_way_out() {
             "[cors]\nallowed_origins = [\"crm.example\"]",
             &[],
             &[],
-            "cors: cors.allowed_origins: \"crm.example\" is not an origin",
+            "cors: \"crm.example\" is not an origin",
+        ),
+        (
+            "[websocket]\nallowed_origins = [\"https://crm.example/\"]",
+            &[],
+            &[],
+            "websocket.allowed_origins: \"https://crm.example/\" is not an origin",
+        ),
+        (
+            "[delivery]\ndrain_spread_ms = 3600000",
+            &[],
+            &[],
+            "delivery.drain_spread_ms: connections are told to come back within 3600000 ms and cut",
         ),
         (
             "",

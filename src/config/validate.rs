@@ -9,7 +9,10 @@ use super::{
     known::{self, Kind},
     sources::Loaded,
 };
-use crate::gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud};
+use crate::{
+    auth::cors::check_origins,
+    gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+};
 
 /// Numbers for which zero means something; their doc comments say what. Anywhere else zero would
 /// be a server that can do nothing.
@@ -34,6 +37,10 @@ pub fn validate(loaded: &Loaded) -> Vec<Problem> {
     if let Err(error) = settings.cors.validate() {
         add("cors", error.to_string());
     }
+    if let Err(error) = check_origins(&settings.websocket.allowed_origins) {
+        add("websocket.allowed_origins", error.to_string());
+    }
+    drain(settings, &mut add);
     if !settings.log.starts_with("sqlite:") {
         let message =
             format!("{:?} is no log that this build knows: use sqlite:PATH", settings.log);
@@ -62,6 +69,18 @@ fn zeroes(loaded: &Loaded, problems: &mut Vec<Problem>) {
                 message: format!("{key} must not be zero: give a number above{usual}"),
             });
         }
+    }
+}
+
+/// Clients are told moments at which to come back; until then their connections must live.
+fn drain(settings: &Settings, add: &mut impl FnMut(&str, String)) {
+    let (spread, timeout) = (settings.delivery.drain_spread_ms, settings.listener.drain_timeout_ms);
+    if spread > timeout {
+        let message = format!(
+            "connections are told to come back within {spread} ms and cut off after \
+             listener.drain_timeout_ms, {timeout} ms: make the one shorter or the other longer"
+        );
+        add("delivery.drain_spread_ms", message);
     }
 }
 

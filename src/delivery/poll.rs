@@ -31,7 +31,6 @@ use crate::{
         hub::Start,
         subscriber::{Batch, Budget, Next, ResetReason, Subscriber},
     },
-    projection::queries::QueryError,
     wire::{
         cursor::Cursor,
         problem::{Code, FieldError, Problem},
@@ -47,9 +46,6 @@ const WAIT_MAX_S: f64 = 60.0;
 /// with the next poll (`has_more`).
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// How long `at_least` waits.
-const AT_LEAST_WAIT: Duration = Duration::from_secs(5);
-
 /// The endpoint of polls.
 pub struct Poll {
     sessions: Arc<Sessions>,
@@ -61,7 +57,6 @@ pub struct Poll {
 struct Asked {
     limit: u32,
     wait: Duration,
-    at_least: Option<String>,
 }
 
 impl Poll {
@@ -93,7 +88,7 @@ impl Endpoint for Poll {
 
 impl Asked {
     fn parse(query: &str) -> Result<Self, Problem> {
-        let mut asked = Self { limit: LIMIT_DEFAULT, wait: Duration::ZERO, at_least: None };
+        let mut asked = Self { limit: LIMIT_DEFAULT, wait: Duration::ZERO };
         let mut errors = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
@@ -107,7 +102,6 @@ impl Asked {
                     }
                     _ => errors.push(FieldError::of_parameter("wait", "is not 0 to 60 seconds")),
                 },
-                "at_least" => asked.at_least = Some(value.into_owned()),
                 _ => {}
             }
         }
@@ -126,13 +120,15 @@ async fn answer(
 ) -> Result<Vec<u8>, Problem> {
     identity.require(Scopes::EVENTS_READ)?;
     let client = identity.client_id;
-    if let Some(at_least) = &asked.at_least {
-        wait_for(sessions, at_least).await?;
-    }
+    let opening = sessions.opening(client, request).await?;
     if request.snapshot {
+        // Never one that is older than what the client has.
+        if let Opening::At(Start::After(cursor)) = opening {
+            sessions.comes_to(cursor.position).await?;
+        }
         return snapshot(sessions, client).await;
     }
-    let start = match sessions.opening(client, request).await? {
+    let start = match opening {
         Opening::At(Start::Live) => {
             return Ok(Answer::at(sessions.hub().head()).into_json(sessions));
         }
@@ -142,13 +138,15 @@ async fn answer(
             return Err(gone(sessions, ResetReason::UnknownCursor, sessions.hub().head()));
         }
     };
-    let subscriber = sessions.hub().subscribe(client, start, request.filter, Encoding::Json);
+    let filter = sessions.resolve(client, request.filter).await?;
+    let subscriber = sessions.hub().subscribe(client, start, filter, Encoding::Json);
     let answer = collect(sessions, identity, subscriber, asked).await?;
-    sessions.count_polled(answer.events, answer.bytes, answer.oldest_taken_in);
+    sessions.count_polled(answer.events, answer.bytes, answer.oldest_live);
     Ok(answer.into_json(sessions))
 }
 
-/// What there is, or what comes while the poll waits.
+/// What there is, or what comes while the poll waits. What comes in while it is answered waits for
+/// the next poll, so that a busy tenant can't keep one from its end.
 async fn collect(
     sessions: &Arc<Sessions>,
     identity: &Identity,
@@ -156,11 +154,13 @@ async fn collect(
     asked: &Asked,
 ) -> Result<Answer, Problem> {
     let mut answer = Answer::at(subscriber.cursor());
-    let mut next = subscriber.ready_batch(answer.budget(asked.limit)).await;
+    let mut until = sessions.hub().head();
+    let mut next = subscriber.ready_batch(answer.budget(asked.limit), until).await;
     if next.is_none() && !asked.wait.is_zero() {
         let _counted = sessions.admit(Transport::Polling, identity)?;
         let budget = answer.budget(asked.limit);
         next = wait(sessions, identity, &mut subscriber, budget, asked.wait).await;
+        until = sessions.hub().head();
     }
     while let Some(found) = next {
         match found {
@@ -177,7 +177,10 @@ async fn collect(
         if answer.events >= asked.limit || answer.bytes >= ANSWER_BYTES_MAX {
             return Ok(answer);
         }
-        next = subscriber.ready_batch(answer.budget(asked.limit)).await;
+        if subscriber.resume_cursor() >= until {
+            return Ok(answer);
+        }
+        next = subscriber.ready_batch(answer.budget(asked.limit), until).await;
     }
     answer.has_more = false;
     // Past what the filter hid, too.
@@ -201,23 +204,6 @@ async fn wait(
     }
 }
 
-/// Waits until this instance's feed has come as far as `at_least`.
-async fn wait_for(sessions: &Arc<Sessions>, at_least: &str) -> Result<(), Problem> {
-    const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
-    let cursor = Cursor::parse(at_least, sessions.hub().epoch())?;
-    // The feed hears of a commit right after the read model has it.
-    let in_feed = async {
-        sessions.read_model.at_least(cursor, AT_LEAST_WAIT).await?;
-        while sessions.hub().position() < cursor.position {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        Ok(())
-    };
-    timeout(AT_LEAST_WAIT, in_feed).await.unwrap_or(Err(QueryError::NotYet))?;
-    Ok(())
-}
-
 async fn snapshot(sessions: &Arc<Sessions>, client: ClientId) -> Result<Vec<u8>, Problem> {
     #[derive(Serialize)]
     struct Body {
@@ -226,8 +212,7 @@ async fn snapshot(sessions: &Arc<Sessions>, client: ClientId) -> Result<Vec<u8>,
         has_more: bool,
         snapshot: Snapshot,
     }
-    let limit = sessions.settings().snapshot_conversations_max;
-    let snapshot = sessions.read_model.snapshot(client, limit).await?;
+    let snapshot = sessions.state(client).await?;
     let body = Body { events: [], cursor: snapshot.cursor.clone(), has_more: false, snapshot };
     // String keys and finite numbers: this does not fail.
     Ok(serde_json::to_vec(&body).unwrap_or_default())
@@ -249,13 +234,14 @@ struct Answer {
     events: u32,
     cursor: Cursor,
     has_more: bool,
-    oldest_taken_in: Timestamp,
+    /// When the oldest of what came while the poll waited was taken in.
+    oldest_live: Option<Timestamp>,
 }
 
 impl Answer {
     fn at(cursor: Cursor) -> Self {
-        let oldest_taken_in = Timestamp(i64::MAX);
-        Self { chunks: Vec::new(), bytes: 0, events: 0, cursor, has_more: false, oldest_taken_in }
+        let (chunks, oldest_live) = (Vec::new(), None);
+        Self { chunks, bytes: 0, events: 0, cursor, has_more: false, oldest_live }
     }
 
     fn add(&mut self, batch: Batch) {
@@ -263,7 +249,11 @@ impl Answer {
         self.events += batch.events;
         self.cursor = batch.cursor;
         self.has_more = batch.more;
-        self.oldest_taken_in = self.oldest_taken_in.min(batch.oldest_taken_in);
+        if batch.live {
+            let taken_in = batch.oldest_taken_in;
+            self.oldest_live =
+                Some(self.oldest_live.map_or(taken_in, |oldest| oldest.min(taken_in)));
+        }
         self.chunks.extend(batch.bytes);
     }
 

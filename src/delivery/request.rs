@@ -19,6 +19,8 @@ pub struct StreamRequest {
     /// Start after it. Of a cursor's alphabet, otherwise unchecked: whether it is one of this
     /// store is found out when the session opens. Empty counts as absent.
     pub cursor: Option<String>,
+    /// Answer once this instance has come as far as this cursor, unchecked as above.
+    pub at_least: Option<String>,
     /// Start at this time; a cursor, being more exact, wins over it.
     pub from: Option<Timestamp>,
     pub filter: Filter,
@@ -36,6 +38,7 @@ impl StreamRequest {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "cursor" => request.cursor = checked_cursor(&value)?,
+                "at_least" => request.at_least = checked_cursor(&value)?,
                 "from" => match Timestamp::parse(&value) {
                     Some(time) => request.from = Some(time),
                     None => errors.push(wrong(&name, "is not an RFC 3339 time")),
@@ -113,7 +116,7 @@ mod tests {
     fn reads_what_the_contract_names_and_passes_over_the_rest() {
         let request = StreamRequest::parse(
             "cursor=k3v9q-7-1&types=new_message,stats_updated&types=bulk_message_error\
-             &conversation_id=12&snapshot=true&access_token=x.y.z&ping",
+             &at_least=k3v9q-9-0&conversation_id=12&snapshot=true&access_token=x.y.z&ping",
         )
         .unwrap();
         let types = [EventType::NewMessage, EventType::StatsUpdated, EventType::BulkMessageError];
@@ -122,9 +125,11 @@ mod tests {
             StreamRequest {
                 cursor: Some("k3v9q-7-1".to_owned()),
                 from: None,
+                at_least: Some("k3v9q-9-0".to_owned()),
                 filter: Filter {
                     types: types.into_iter().collect(),
                     conversation: Some(ConversationId(12)),
+                    ..Filter::ALL
                 },
                 snapshot: true,
                 ping: true,

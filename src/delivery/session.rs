@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     auth::Identity,
-    domain::time::Timestamp,
+    domain::{ids::Position, time::Timestamp},
     feed::{
         filter::Filter,
         frame::{Encoding, control as encode_control},
@@ -46,7 +46,7 @@ use crate::{
 /// A token that lives longer than this is looked at again then.
 const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
-/// The delivery lag of a session is measured at most this often: it costs more than a delivery.
+/// The delivery lag of a session that keeps up is measured at most this often: it costs more than a delivery.
 const LAG_SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What the transport does next.
@@ -63,6 +63,15 @@ pub enum Output {
     Close(Ending),
 }
 
+/// The snapshot that was asked for together with a cursor.
+pub(super) enum FirstSnapshot {
+    None,
+    /// Due when the subscriber has got what lies before it.
+    At(Cursor, Vec<u8>),
+    /// To be taken when this instance has come to that position, where the client stands already.
+    From(Position),
+}
+
 /// A snapshot on its way.
 type Loading = Pin<Box<dyn Future<Output = Loaded> + Send>>;
 
@@ -77,8 +86,8 @@ pub struct Session {
     pending: VecDeque<Bytes>,
     /// The snapshot that is due when the subscriber pauses.
     snapshot_pending: Option<(Cursor, Vec<u8>)>,
-    /// A snapshot being loaded after a reset.
-    loading: Option<(ResetReason, Loading)>,
+    /// A snapshot being loaded: after a reset, or the first one (`None`).
+    loading: Option<(Option<ResetReason>, Loading)>,
     token_expires_at: Timestamp,
     expires: Instant,
     heartbeat_due: Instant,
@@ -99,7 +108,7 @@ impl Session {
         identity: &Identity,
         request: &StreamRequest,
         frames: Vec<Vec<u8>>,
-        snapshot_pending: Option<(Cursor, Vec<u8>)>,
+        first_snapshot: FirstSnapshot,
     ) -> Self {
         let now = Instant::now();
         let encoding = subscriber.encoding();
@@ -109,7 +118,7 @@ impl Session {
             encoding,
             wants_snapshot: request.snapshot,
             pending: VecDeque::new(),
-            snapshot_pending,
+            snapshot_pending: None,
             loading: None,
             token_expires_at: identity.expires_at,
             expires: now + lifetime(identity, sessions.clock.now()),
@@ -124,6 +133,15 @@ impl Session {
         };
         for frame in frames {
             session.push_with_cursor(&frame);
+        }
+        match first_snapshot {
+            FirstSnapshot::None => {}
+            FirstSnapshot::At(cursor, frame) => session.snapshot_pending = Some((cursor, frame)),
+            FirstSnapshot::From(position) => {
+                let (sessions, client) = (session.sessions.clone(), session.subscriber.client());
+                let load = async move { sessions.snapshot_from(client, position).await };
+                session.loading = Some((None, Box::pin(load)));
+            }
         }
         session.arm_timer();
         session
@@ -191,14 +209,22 @@ impl Session {
             self.loading = None;
             return Poll::Ready(match loaded {
                 Ok((cursor, snapshot)) => {
-                    self.subscriber.seek(cursor);
-                    let reset = self.sessions.reset(reason, cursor);
-                    self.push_with_cursor(&reset);
-                    self.push_with_cursor(&snapshot);
+                    match reason {
+                        Some(reason) => {
+                            self.subscriber.seek(cursor);
+                            let reset = self.sessions.reset(reason, cursor);
+                            self.push_with_cursor(&reset);
+                            self.push_with_cursor(&snapshot);
+                        }
+                        None => {
+                            self.subscriber.pause_at(cursor);
+                            self.snapshot_pending = Some((cursor, snapshot));
+                        }
+                    }
                     None
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a session can't get the snapshot after a reset");
+                    tracing::warn!(%error, "a session can't get its snapshot");
                     Some(self.close(Ending::Unavailable))
                 }
             });
@@ -211,7 +237,7 @@ impl Session {
                 let client = self.subscriber.client();
                 self.snapshot_pending = None;
                 let load = async move { sessions.snapshot(client).await };
-                self.loading = Some((reason, Box::pin(load)));
+                self.loading = Some((Some(reason), Box::pin(load)));
                 None
             }
             Next::Reset { reason, cursor } => {
@@ -236,7 +262,7 @@ impl Session {
         metrics.deliveries.increment(u64::from(batch.events));
         metrics.bytes.increment(batch.bytes.iter().map(|bytes| bytes.len() as u64).sum());
         let now = Instant::now();
-        if now >= self.lag_due {
+        if batch.live && now >= self.lag_due {
             self.lag_due = now + LAG_SAMPLE_INTERVAL;
             let lag_ms = self.sessions.clock.now().since(batch.oldest_taken_in).max(0);
             metrics.lag_seconds.record(lag_ms as f64 / 1_000.0);

@@ -1,28 +1,30 @@
 //! Opening sessions: what all of them share, and how a request becomes a place in the feed.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 
 use super::{
     control,
     registry::{Connection, Registry, Transport},
     request::StreamRequest,
-    session::Session,
-    settings::DeliverySettings,
+    session::{FirstSnapshot, Session},
+    settings::{DeliverySettings, ReadBounds},
 };
 use crate::{
     auth::{AuthError, Identity, Scopes},
-    domain::{ids::ClientId, time::Timestamp},
+    domain::{
+        ids::{ClientId, ConversationId, Position},
+        time::Timestamp,
+    },
     feed::{
+        filter::Filter,
         frame::Encoding,
-        hub::{Hub, Start},
+        hub::{BEHIND_MAX, Hub, Start},
         subscriber::ResetReason,
     },
     projection::queries::{Queries, QueryError},
@@ -39,7 +41,14 @@ use crate::{
 pub trait ReadModel: Send + Sync + 'static {
     async fn snapshot(&self, client: ClientId, limit: usize) -> Result<Snapshot, QueryError>;
     async fn feed_at(&self, client: ClientId, time: Timestamp) -> Result<Cursor, QueryError>;
-    async fn at_least(&self, cursor: Cursor, wait: Duration) -> Result<(), QueryError>;
+    /// The conversation in which this one lives, itself as a rule; `None` when there is none.
+    async fn conversation(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Option<ConversationId>, QueryError>;
+    /// Waits a moment until it has all that was in the log when it was opened.
+    async fn complete(&self) -> Result<(), QueryError>;
 }
 
 #[async_trait]
@@ -52,8 +61,17 @@ impl ReadModel for Queries {
         Queries::feed_at(self, client, time).await
     }
 
-    async fn at_least(&self, cursor: Cursor, wait: Duration) -> Result<(), QueryError> {
-        Queries::at_least(self, cursor, wait).await
+    async fn conversation(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        let found = Queries::conversation(self, client, id).await?;
+        Ok(found.map(|conversation| conversation.id))
+    }
+
+    async fn complete(&self) -> Result<(), QueryError> {
+        Queries::complete(self).await
     }
 }
 
@@ -63,6 +81,7 @@ pub struct Sessions {
     pub(super) read_model: Arc<dyn ReadModel>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: DeliverySettings,
+    bounds: ReadBounds,
     pub(super) shutdown: Shutdown,
     registry: Arc<Registry>,
     /// `shutdown.draining`, to be looked at without a lock.
@@ -82,12 +101,21 @@ impl Sessions {
         read_model: Arc<dyn ReadModel>,
         clock: Arc<dyn Clock>,
         settings: DeliverySettings,
+        bounds: ReadBounds,
         shutdown: Shutdown,
     ) -> Arc<Self> {
         let registry = Registry::new(settings.connections_max, settings.connections_per_tenant_max);
         let is_draining = AtomicBool::new(false);
-        let sessions =
-            Arc::new(Self { hub, read_model, clock, settings, shutdown, registry, is_draining });
+        let sessions = Arc::new(Self {
+            hub,
+            read_model,
+            clock,
+            settings,
+            bounds,
+            shutdown,
+            registry,
+            is_draining,
+        });
         let watching = sessions.clone();
         let Shutdown { draining, stopping, .. } = sessions.shutdown.clone();
         sessions.shutdown.spawn(async move {
@@ -113,16 +141,19 @@ impl Sessions {
         self.registry.connections()
     }
 
-    /// Counts what a poll is answered with.
-    pub(super) fn count_polled(&self, events: u32, bytes: usize, oldest_taken_in: Timestamp) {
+    /// Counts what a poll is answered with. `oldest_live`: when the oldest of what came while it
+    /// waited was taken in.
+    pub(super) fn count_polled(&self, events: u32, bytes: usize, oldest_live: Option<Timestamp>) {
         if events == 0 {
             return;
         }
         let metrics = self.registry.metrics(Transport::Polling);
         metrics.deliveries.increment(u64::from(events));
         metrics.bytes.increment(bytes as u64);
-        let lag_ms = self.clock.now().since(oldest_taken_in).max(0);
-        metrics.lag_seconds.record(lag_ms as f64 / 1_000.0);
+        if let Some(taken_in) = oldest_live {
+            let lag_ms = self.clock.now().since(taken_in).max(0);
+            metrics.lag_seconds.record(lag_ms as f64 / 1_000.0);
+        }
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -158,23 +189,32 @@ impl Sessions {
         let connection = self.admit(transport, identity)?;
         let client = identity.client_id;
         let opening = self.opening(client, request).await?;
+        let filter = self.resolve(client, request.filter).await?;
         let start = match opening {
             Opening::At(start) => start,
             Opening::Unknown => Start::Live,
         };
-        let mut subscriber = self.hub.subscribe(client, start, request.filter, encoding);
+        let mut subscriber = self.hub.subscribe(client, start, filter, encoding);
         let mut frames = Vec::new();
         let is_unknown = matches!(opening, Opening::Unknown);
-        let mut snapshot_pending = None;
+        let mut first_snapshot = FirstSnapshot::None;
         if request.snapshot {
-            let (cursor, frame) = self.snapshot(client).await?;
-            // With a place to go on from, what lies between comes first and the snapshot then.
-            if matches!(start, Start::After(_)) && !is_unknown {
-                subscriber.pause_at(cursor);
-                snapshot_pending = Some((cursor, frame));
-            } else {
-                subscriber.seek(cursor);
-                frames.push(frame);
+            match start {
+                // One taken now would be older than what the client has.
+                Start::After(cursor) if cursor > self.hub.head() => {
+                    first_snapshot = FirstSnapshot::From(cursor.position);
+                }
+                // With a place to go on from, what lies between comes first and the snapshot then.
+                Start::After(_) => {
+                    let (cursor, frame) = self.snapshot(client).await?;
+                    subscriber.pause_at(cursor);
+                    first_snapshot = FirstSnapshot::At(cursor, frame);
+                }
+                Start::Live => {
+                    let (cursor, frame) = self.snapshot(client).await?;
+                    subscriber.seek(cursor);
+                    frames.push(frame);
+                }
             }
         }
         let standing = subscriber.cursor();
@@ -197,16 +237,23 @@ impl Sessions {
             identity,
             request,
             frames,
-            snapshot_pending,
+            first_snapshot,
         ))
     }
 
-    /// Where a request starts.
+    /// Where a request starts, once this instance can answer it at all and has come as far as the
+    /// request wants it.
     pub(super) async fn opening(
         &self,
         client: ClientId,
         request: &StreamRequest,
     ) -> Result<Opening, Problem> {
+        self.read_model.complete().await?;
+        if let Some(at_least) = &request.at_least {
+            let cursor = Cursor::parse(at_least, self.hub.epoch())
+                .map_err(|error| Problem::from(error).cursor(self.cursor_text(self.hub.head())))?;
+            self.comes_to(cursor.position).await?;
+        }
         if let Some(text) = &request.cursor {
             let Ok(cursor) = Cursor::parse(text, self.hub.epoch()) else {
                 return Ok(Opening::Unknown);
@@ -223,13 +270,60 @@ impl Sessions {
         }))
     }
 
+    /// Waits until this instance's feed, and so its read model, has come as far as `position`;
+    /// [`QueryError::NotYet`] when that takes longer than `at_least` may.
+    pub(super) async fn comes_to(&self, position: Position) -> Result<(), QueryError> {
+        let reached = self.hub.reached(position);
+        timeout(self.bounds.at_least_wait, reached).await.map_err(|_| QueryError::NotYet)
+    }
+
+    /// The filter for a conversation that was merged away follows it to where it lives now.
+    pub(super) async fn resolve(
+        &self,
+        client: ClientId,
+        filter: Filter,
+    ) -> Result<Filter, QueryError> {
+        let Some(asked) = filter.conversation else { return Ok(filter) };
+        Ok(match self.read_model.conversation(client, asked).await? {
+            Some(lives_in) if lives_in != asked => {
+                Filter { conversation: Some(lives_in), merged_away: Some(asked), ..filter }
+            }
+            // None yet: it may come.
+            _ => filter,
+        })
+    }
+
+    /// Whether there is such a conversation, be it merged into another one.
+    pub(super) async fn has_conversation(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<bool, QueryError> {
+        Ok(self.read_model.conversation(client, id).await?.is_some())
+    }
+
+    /// The tenant's state.
+    pub(super) async fn state(&self, client: ClientId) -> Result<Snapshot, QueryError> {
+        self.read_model.snapshot(client, self.bounds.snapshot_conversations_max).await
+    }
+
     /// A snapshot's cursor and frame (as JSON).
     pub(super) async fn snapshot(&self, client: ClientId) -> Result<(Cursor, Vec<u8>), QueryError> {
-        let limit = self.settings.snapshot_conversations_max;
-        let snapshot = self.read_model.snapshot(client, limit).await?;
+        let snapshot = self.state(client).await?;
         let cursor = Cursor::parse(&snapshot.cursor, self.hub.epoch())
             .map_err(|error| QueryError::Broken(format!("a snapshot's cursor: {error}")))?;
         Ok((cursor, control::snapshot(&snapshot)))
+    }
+
+    /// A snapshot that is not older than `position`, once this instance has come to that.
+    pub(super) async fn snapshot_from(
+        &self,
+        client: ClientId,
+        position: Position,
+    ) -> Result<(Cursor, Vec<u8>), QueryError> {
+        let reached = self.hub.reached(position);
+        timeout(BEHIND_MAX, reached).await.map_err(|_| QueryError::NotYet)?;
+        self.snapshot(client).await
     }
 
     pub(super) fn reset(&self, reason: ResetReason, cursor: Cursor) -> Vec<u8> {

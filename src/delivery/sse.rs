@@ -68,7 +68,6 @@ impl EventStream {
         Ok(Takeover::attach(response.finish(), move |taken| async move {
             let follower = Follower::new(sessions, session, coding, asked.ping);
             follower.run(taken).await;
-            None
         }))
     }
 }
@@ -154,13 +153,14 @@ impl Follower {
     }
 
     async fn write(&mut self, stream: &mut Stream, output: Output) -> Result<(), WriteError> {
-        let stall = self.sessions.settings().slow_consumer_timeout();
+        let settings = self.sessions.settings();
+        let (stall, whole) = (settings.slow_consumer_timeout(), settings.slow_write_timeout());
         match output {
             Output::Batch(batch) => {
                 self.told = batch.cursor;
                 self.queue.extend(batch.bytes.iter().cloned());
                 self.encode()?;
-                write_all(stream, &mut self.queue, stall).await?;
+                write_all(stream, &mut self.queue, stall, whole).await?;
                 self.session.written(&batch);
                 return Ok(());
             }
@@ -169,7 +169,7 @@ impl Follower {
             Output::Close(_) => {}
         }
         self.encode()?;
-        write_all(stream, &mut self.queue, stall).await
+        write_all(stream, &mut self.queue, stall, whole).await
     }
 
     fn push_heartbeat(&mut self, cursor: Cursor) {

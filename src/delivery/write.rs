@@ -11,10 +11,13 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use tokio::{io::AsyncWrite, time::timeout};
+use tokio::{
+    io::AsyncWrite,
+    time::{Instant, timeout_at},
+};
 
 /// Slices handed to one system call; more wait for the next.
-const SLICES_MAX: usize = 16;
+const SLICES_MAX: usize = 64;
 
 /// Why writing ended.
 #[derive(Debug, thiserror::Error)]
@@ -25,33 +28,40 @@ pub enum WriteError {
     Broken(#[from] io::Error),
 }
 
-/// Writes all of `queue`. Standing still for longer than `stall` is an error.
+/// Writes all of `queue`. Standing still for longer than `stall` is an error, and so is taking
+/// longer than `whole` altogether.
 ///
 /// What was written is taken from `queue`, so a dropped write can be taken up again.
 pub async fn write_all<S>(
     stream: &mut S,
     queue: &mut VecDeque<Bytes>,
     stall: Duration,
+    whole: Duration,
 ) -> Result<(), WriteError>
 where
     S: AsyncWrite + Unpin,
 {
+    let mut latest = None;
     while !queue.is_empty() {
         let mut write = pin!(poll_fn(|cx| poll_write(stream, cx, queue)));
         // Most writes are taken at once, and then no timer is needed.
-        let written = match futures_util::poll!(write.as_mut()) {
-            Poll::Ready(written) => written?,
-            Poll::Pending => timeout(stall, write).await.map_err(|_| WriteError::Stalled)??,
-        };
-        advance(queue, written);
+        if let Poll::Ready(written) = futures_util::poll!(write.as_mut()) {
+            written?;
+            continue;
+        }
+        let now = Instant::now();
+        let until = (now + stall).min(*latest.get_or_insert(now + whole));
+        timeout_at(until, write).await.map_err(|_| WriteError::Stalled)??;
     }
     Ok(())
 }
 
-fn poll_write<S>(
+/// Writes once, as much of `queue` as the kernel takes, and takes that out of it. Answers how many
+/// bytes that were.
+pub fn poll_write<S>(
     stream: &mut S,
     cx: &mut Context<'_>,
-    queue: &VecDeque<Bytes>,
+    queue: &mut VecDeque<Bytes>,
 ) -> Poll<io::Result<usize>>
 where
     S: AsyncWrite + Unpin,
@@ -62,7 +72,7 @@ where
         _ => {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let count = queue.len().min(SLICES_MAX);
-            for (slice, bytes) in slices.iter_mut().zip(queue) {
+            for (slice, bytes) in slices.iter_mut().zip(&*queue) {
                 *slice = IoSlice::new(bytes);
             }
             stream.poll_write_vectored(cx, &slices[..count])
@@ -70,7 +80,11 @@ where
     };
     written.map(|result| match result {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        other => other,
+        Ok(written) => {
+            advance(queue, written);
+            Ok(written)
+        }
+        Err(error) => Err(error),
     })
 }
 
@@ -101,7 +115,8 @@ mod tests {
             let mut all = Vec::new();
             far.read_to_end(&mut all).await.map(|_| all)
         });
-        write_all(&mut near, &mut queue, Duration::from_secs(1)).await.unwrap();
+        let second = Duration::from_secs(1);
+        write_all(&mut near, &mut queue, second, second).await.unwrap();
         drop(near);
         assert_eq!(read.await.unwrap().unwrap(), expected);
     }
@@ -110,8 +125,30 @@ mod tests {
     async fn a_reader_that_stands_still_is_noticed() {
         let (mut near, _far) = duplex(4);
         let mut queue = VecDeque::from([Bytes::from_static(b"123456")]);
-        let result = write_all(&mut near, &mut queue, Duration::from_secs(30)).await;
+        let (stall, whole) = (Duration::from_secs(30), Duration::from_secs(120));
+        let result = write_all(&mut near, &mut queue, stall, whole).await;
         assert!(matches!(result, Err(WriteError::Stalled)));
         assert_eq!(queue, [Bytes::from_static(b"56")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_a_little_now_and_then_is_noticed_too() {
+        let (mut near, mut far) = duplex(4);
+        let mut queue = VecDeque::from([Bytes::from(vec![0; 1_000])]);
+        let reads = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(29)).await;
+                if far.read_u8().await.is_err() {
+                    return;
+                }
+            }
+        });
+        let start = Instant::now();
+        let (stall, whole) = (Duration::from_secs(30), Duration::from_secs(120));
+        let result = write_all(&mut near, &mut queue, stall, whole).await;
+        assert!(matches!(result, Err(WriteError::Stalled)));
+        assert_eq!(start.elapsed().as_secs(), 120);
+        drop(near);
+        reads.await.unwrap();
     }
 }

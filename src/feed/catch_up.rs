@@ -3,12 +3,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::{hub::Hub, subscriber::ResetReason};
+use super::{
+    hub::{BEHIND_MAX, Hub},
+    subscriber::ResetReason,
+};
 use crate::{
-    domain::ids::ClientId,
+    domain::ids::{ClientId, Position},
     projection::queries::{FeedPage, QueryError},
     runtime::backoff::Backoff,
     wire::cursor::Cursor,
@@ -33,7 +36,7 @@ pub(super) enum Found {
     /// The cursor is of this log.
     Known,
     Reset(ResetReason),
-    /// Nothing, for [`RETRY_FOR`].
+    /// Nothing, for [`RETRY_FOR`] or [`BEHIND_MAX`].
     Unavailable,
 }
 
@@ -104,6 +107,18 @@ pub(super) async fn known(hub: Arc<Hub>, at: Cursor) -> Found {
                     return Found::Unavailable;
                 }
             }
+        }
+    }
+}
+
+/// Waits until this instance has come as far as `position`, which the log has.
+pub(super) async fn reached(hub: Arc<Hub>, position: Position) -> Found {
+    match timeout(BEHIND_MAX, hub.reached(position)).await {
+        Ok(()) => Found::Known,
+        Err(_) => {
+            let at = hub.position();
+            warn!(%at, waited_for = %position, "this instance stays behind a subscriber's cursor");
+            Found::Unavailable
         }
     }
 }

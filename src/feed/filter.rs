@@ -43,15 +43,23 @@ pub struct Filter {
     pub types: Types,
     /// Only events of this conversation; those of no conversation are hidden too.
     pub conversation: Option<ConversationId>,
+    /// The number by which `conversation` was asked for, when that one was merged into it: what
+    /// was said of it before is shown too.
+    pub merged_away: Option<ConversationId>,
 }
 
 impl Filter {
     /// Hides nothing.
-    pub const ALL: Filter = Filter { types: Types::ALL, conversation: None };
+    pub const ALL: Filter = Filter { types: Types::ALL, conversation: None, merged_away: None };
 
     pub fn shows(&self, event: &PublicFrame) -> bool {
-        self.types.contains(event.event_type)
-            && (self.conversation.is_none() || self.conversation == event.conversation_id)
+        self.types.contains(event.event_type) && self.is_about(event.conversation_id)
+    }
+
+    fn is_about(&self, conversation: Option<ConversationId>) -> bool {
+        self.conversation.is_none()
+            || conversation.is_some()
+                && (conversation == self.conversation || conversation == self.merged_away)
     }
 }
 

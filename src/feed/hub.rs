@@ -41,10 +41,14 @@ use crate::{
     wire::cursor::Cursor,
 };
 
-/// How often rings without subscribers are looked for.
+/// How often rings without subscribers are looked for, and quiet ones when memory is tight.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// Subscribers of a ring that are woken before others have their turn.
 const WOKEN_AT_ONCE: usize = 32;
+
+/// An instance that stays behind a client's cursor for so long may be stuck: the client is sent
+/// away, so that it can try another one.
+pub const BEHIND_MAX: Duration = Duration::from_secs(30);
 
 /// Where a subscriber starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub struct Hub {
     rings: Mutex<HashMap<ClientId, Arc<Ring>>>,
     /// All events up to here are in the rings. Written under the lock of `rings`.
     position: AtomicU64,
+    /// Told whenever `position` has moved.
+    moved: Notify,
     /// JSON bytes in all rings.
     bytes: AtomicIsize,
     due: Mutex<BinaryHeap<Reverse<Due>>>,
@@ -93,6 +99,7 @@ impl Hub {
         let hub = Arc::new(Self {
             epoch: past.epoch().into(),
             position: AtomicU64::new(past.projected().0),
+            moved: Notify::new(),
             past,
             settings,
             metrics: HubMetrics::new(),
@@ -141,6 +148,19 @@ impl Hub {
         Cursor::end_of(self.position())
     }
 
+    /// Waits until all events up to `position` were taken in. A commit is told right after the
+    /// read model has it, so who has read the read model waits for a moment only.
+    pub async fn reached(&self, position: Position) {
+        loop {
+            // Made before the look, so that no word comes between the two.
+            let moved = self.moved.notified();
+            if self.position() >= position {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     /// The store's epoch, for writing cursors.
     pub fn epoch(&self) -> &str {
         &self.epoch
@@ -149,6 +169,12 @@ impl Hub {
     /// Tenants that have a ring.
     pub fn rings(&self) -> usize {
         self.rings.lock().len()
+    }
+
+    /// JSON bytes in all rings.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> isize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether the log has come to this cursor.
@@ -184,8 +210,8 @@ impl Hub {
         }
     }
 
-    /// Seals rings when they are due, wakes who waits at them, and drops those that nobody
-    /// follows.
+    /// Seals rings when they are due, wakes who waits at them, drops those that nobody follows,
+    /// and trims quiet ones when all of them together hold too much.
     ///
     /// A ring's subscribers are woken a few at a time, in turn with other rings': waking a
     /// thousand at once would put whatever else is to be done, requests and other tenants' events
@@ -243,10 +269,32 @@ impl Hub {
         self.rings.lock().retain(|_, ring| {
             let keep = ring.idle_since().is_none_or(|since| now.duration_since(since) < idle);
             if !keep {
-                self.bytes.fetch_sub(ring.bytes() as isize, Ordering::Relaxed);
+                self.account(ring.empty());
             }
             keep
         });
+        if self.tight() {
+            self.trim_quiet_rings(now);
+        }
+    }
+
+    /// Makes room for busy tenants: takes all but the newest segment from rings that were quiet
+    /// for a while, those longest quiet first. Who follows them at speed has passed those
+    /// segments; who comes late reads the table.
+    fn trim_quiet_rings(&self, now: Instant) {
+        let rings: Vec<_> = self.rings.lock().values().cloned().collect();
+        let mut quiet: Vec<_> = rings
+            .into_iter()
+            .filter_map(|ring| Some((ring.sealed_at()?, ring)))
+            .filter(|(since, _)| now.duration_since(*since) >= SWEEP_INTERVAL)
+            .collect();
+        quiet.sort_unstable_by_key(|(since, _)| *since);
+        for (_, ring) in quiet {
+            if !self.tight() {
+                return;
+            }
+            self.account(ring.trim());
+        }
     }
 }
 
@@ -268,6 +316,7 @@ impl FeedSink for Hub {
             }
             self.position.store(batch.position.0, Ordering::Release);
         }
+        self.moved.notify_waiters();
         if !newly_due.is_empty() {
             self.due.lock().extend(newly_due);
             self.due_changed.notify_one();

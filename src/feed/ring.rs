@@ -132,8 +132,27 @@ impl Ring {
         (state.subscribers == 0).then_some(state.idle_since)
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.state.lock().bytes
+    /// When it was last sealed with an event in it; `None` before that.
+    pub(super) fn sealed_at(&self) -> Option<Instant> {
+        self.state.lock().sealed_at
+    }
+
+    /// Lets all but the newest segment go.
+    pub(super) fn trim(&self) -> Change {
+        let mut change = Change::default();
+        self.state.lock().evict_while(|_| true, &mut change);
+        change
+    }
+
+    /// Lets everything go, also what waits to be sealed: the hub has forgotten the ring.
+    pub(super) fn empty(&self) -> Change {
+        let mut state = self.state.lock();
+        let bytes = mem::take(&mut state.bytes);
+        state.segments.clear();
+        state.open.clear();
+        state.open_bytes = 0;
+        state.events = 0;
+        Change { bytes: -(bytes as isize), conflated: 0 }
     }
 
     /// Takes in an event. Answers when it is to be sealed, if that is not settled already.
@@ -298,11 +317,15 @@ impl State {
 
     /// Lets the oldest segments go while the ring is over its bounds; the newest one stays.
     fn evict(&mut self, settings: &FeedSettings, tight: bool, change: &mut Change) {
-        while self.segments.len() > 1
-            && (tight
-                || self.bytes > settings.ring_bytes_max
-                || self.events > settings.ring_events_max)
-        {
+        let (bytes_max, events_max) = (settings.ring_bytes_max, settings.ring_events_max);
+        self.evict_while(
+            |state| tight || state.bytes > bytes_max || state.events > events_max,
+            change,
+        );
+    }
+
+    fn evict_while(&mut self, over: impl Fn(&Self) -> bool, change: &mut Change) {
+        while self.segments.len() > 1 && over(self) {
             let Some(segment) = self.segments.pop_front() else { return };
             if self.encoded_from == self.first_number {
                 self.encoded_bytes -= segment.bytes();

@@ -27,7 +27,10 @@ use super::{
     segment::{Encoded, Segment, Writer, conflate},
 };
 use crate::{
-    domain::{ids::ClientId, time::Timestamp},
+    domain::{
+        ids::{ClientId, Position},
+        time::Timestamp,
+    },
     projection::queries::FeedPage,
     wire::cursor::Cursor,
 };
@@ -63,6 +66,9 @@ pub struct Batch {
     pub oldest_taken_in: Timestamp,
     /// More was there when these were pulled (and may be hidden by the filter).
     pub more: bool,
+    /// The subscriber had caught up before them, so that their age is the delivery's lag and not
+    /// the time for which a client was away.
+    pub live: bool,
 }
 
 /// Why a subscriber can't go on from its cursor.
@@ -121,8 +127,13 @@ pub struct Subscriber {
     known: bool,
     /// `at` was checked against retention and backlog since the ring last held it.
     catching_up: bool,
+    /// It has had all that there was since it started, and kept up with the ring.
+    live: bool,
     /// Where to pause.
     barrier: Option<Cursor>,
+    /// `lookup` waits for this instance to come as far as something before which there is nothing
+    /// to hand out.
+    is_ahead: bool,
     /// What is being looked up outside the ring.
     lookup: Option<Pin<Box<dyn Future<Output = Found> + Send>>>,
 }
@@ -147,7 +158,9 @@ impl Subscriber {
             place: Place::UNKNOWN,
             seat: Seat::default(),
             catching_up: false,
+            live: false,
             barrier: None,
+            is_ahead: false,
             lookup: None,
         }
     }
@@ -186,14 +199,16 @@ impl Subscriber {
         self.barrier = Some(cursor);
     }
 
-    /// Goes on from another place, for instance a snapshot's cursor.
+    /// Goes on from another place of this log, for instance a snapshot's cursor.
     pub fn seek(&mut self, cursor: Cursor) {
         self.at = cursor;
         self.moved_to = cursor;
         self.place = Place::UNKNOWN;
-        self.known = cursor <= self.hub.head();
+        self.known = true;
         self.catching_up = false;
+        self.live = false;
         self.barrier = None;
+        self.is_ahead = false;
         self.lookup = None;
     }
 
@@ -203,14 +218,22 @@ impl Subscriber {
     }
 
     /// What is there already, waiting for nothing but the table and the end of the batch window;
-    /// `None` when the subscriber has caught up. Cancel-safe.
-    pub async fn ready_batch(&mut self, budget: Budget) -> Option<Next> {
+    /// `None` when the subscriber has caught up, or has passed all up to `until`, however much
+    /// comes in meanwhile. Cancel-safe.
+    pub async fn ready_batch(&mut self, budget: Budget, until: Cursor) -> Option<Next> {
         poll_fn(|cx| match self.poll_batch(cx, budget) {
             Poll::Ready(next) => Poll::Ready(Some(next)),
-            Poll::Pending if self.lookup.is_none() && self.all_sealed => Poll::Ready(None),
+            Poll::Pending if self.is_there(until) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         })
         .await
+    }
+
+    fn is_there(&self, until: Cursor) -> bool {
+        match self.lookup {
+            Some(_) => self.is_ahead,
+            None => self.all_sealed || self.at >= until,
+        }
     }
 
     /// What comes next, if it is there; else the task is woken when it may be.
@@ -219,6 +242,7 @@ impl Subscriber {
             if let Some(lookup) = &mut self.lookup {
                 let found = ready!(lookup.as_mut().poll(cx));
                 self.lookup = None;
+                self.is_ahead = false;
                 if let Some(next) = self.take_found(found, budget) {
                     return Poll::Ready(next);
                 }
@@ -242,19 +266,29 @@ impl Subscriber {
                 Taken::Nothing { all_sealed } => {
                     self.all_sealed = all_sealed;
                     self.catching_up = false;
+                    self.live = true;
                     if all_sealed && seen > self.at {
                         self.at = seen;
-                        if self.barrier.is_some() {
+                        if self.barrier.is_some_and(|barrier| self.at >= barrier) {
                             continue;
                         }
                     }
-                    if self.known || self.at <= seen {
-                        self.known = true;
-                        return Poll::Pending;
+                    self.known |= self.at <= seen;
+                    match self.ahead_of(seen) {
+                        None => return Poll::Pending,
+                        Some(position) if self.known => {
+                            self.is_ahead = true;
+                            let reached = catch_up::reached(self.hub.clone(), position);
+                            self.lookup = Some(Box::pin(reached));
+                        }
+                        Some(_) => {
+                            let known = catch_up::known(self.hub.clone(), self.at);
+                            self.lookup = Some(Box::pin(known));
+                        }
                     }
-                    self.lookup = Some(Box::pin(catch_up::known(self.hub.clone(), self.at)));
                 }
                 Taken::Behind => {
+                    self.live = false;
                     let checked = std::mem::replace(&mut self.catching_up, true);
                     self.lookup = Some(Box::pin(catch_up::page(
                         self.hub.clone(),
@@ -266,6 +300,16 @@ impl Subscriber {
                 }
             }
         }
+    }
+
+    /// What this instance, standing at `seen`, has yet to come to before there can be anything
+    /// for the subscriber: its own place, or the one at which it is to pause. The ring wakes
+    /// nobody for that, since it may come with other tenants' events.
+    fn ahead_of(&self, seen: Cursor) -> Option<Position> {
+        if self.at > seen {
+            return Some(self.at.position);
+        }
+        self.barrier.filter(|barrier| *barrier > seen).map(|barrier| barrier.position)
     }
 
     /// Hands out as much of the segments as the budget allows.
@@ -325,7 +369,8 @@ impl Subscriber {
             }
         }
         let cursor = self.moved_to;
-        (events > 0).then_some(Batch { bytes, events, cursor, oldest_taken_in, more })
+        let live = self.live;
+        (events > 0).then_some(Batch { bytes, events, cursor, oldest_taken_in, more, live })
     }
 
     fn is_before_barrier(&self, cursor: Cursor) -> bool {
@@ -435,6 +480,7 @@ impl Subscriber {
             cursor: self.moved_to,
             oldest_taken_in: encoded.oldest_taken_in,
             more: stopped || !at_head,
+            live: false,
         })
     }
 }

@@ -276,6 +276,9 @@ impl Worker {
 
     fn say_caught_up(&self, now: bool) {
         self.caught_up.send_if_modified(|was| std::mem::replace(was, now) != now);
+        if now {
+            self.projector.announce_complete();
+        }
     }
 
     fn stops_within(&self, delay: Duration) -> bool {

@@ -48,17 +48,29 @@ pub(super) struct Projector {
     feed_rows: i64,
     clock: Arc<dyn Clock>,
     projected: watch::Sender<Position>,
+    complete: watch::Sender<bool>,
     _lock: File,
 }
 
 impl Projector {
     pub fn new(model: ReadModel, clock: Arc<dyn Clock>) -> Result<Self, ProjectError> {
-        let ReadModel { connection, settings, epoch, checkpoint, projected, lock } = model;
+        let ReadModel { connection, settings, epoch, checkpoint, projected, complete, lock } =
+            model;
         let feed_rows = connection
             .query_row("SELECT feed_rows FROM meta", [], |row| row.get(0))
             .map_err(classify)?;
         let state = FoldState::new(connection, &settings).map_err(classify)?;
-        Ok(Self { state, settings, epoch, checkpoint, feed_rows, clock, projected, _lock: lock })
+        Ok(Self {
+            state,
+            settings,
+            epoch,
+            checkpoint,
+            feed_rows,
+            clock,
+            projected,
+            complete,
+            _lock: lock,
+        })
     }
 
     pub fn settings(&self) -> &ProjectionSettings {
@@ -91,6 +103,11 @@ impl Projector {
     /// Says that what was committed may be read and waited for.
     pub fn announce(&self) {
         self.projected.send_replace(self.checkpoint);
+    }
+
+    /// Says that the read model lacks nothing that was in the log when it was opened.
+    pub fn announce_complete(&self) {
+        self.complete.send_if_modified(|was| !std::mem::replace(was, true));
     }
 
     fn project_in_transaction<'a>(

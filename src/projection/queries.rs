@@ -24,6 +24,10 @@ use crate::{
     wire::{cursor::Cursor, types::Snapshot},
 };
 
+/// How long a request waits for a read model that is being made before it is turned away. At a
+/// usual start the log has little that the read model lacks, and nobody is.
+const COMPLETE_WAIT: Duration = Duration::from_secs(1);
+
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -35,6 +39,9 @@ pub enum QueryError {
     /// `at_least` was not reached in time.
     #[error("this instance has not projected that far yet")]
     NotYet,
+    /// The read model is being made, or brought up to the log after a start.
+    #[error("this instance is catching up with the event log")]
+    Incomplete,
 }
 
 /// Which conversations to list, newest activity first.
@@ -76,6 +83,7 @@ struct Inner {
     pool: Pool,
     epoch: Arc<str>,
     projected: watch::Receiver<Position>,
+    complete: watch::Receiver<bool>,
 }
 
 impl Queries {
@@ -86,7 +94,8 @@ impl Queries {
             .map_err(|error| QueryError::Broken(error.to_string()))?;
         let epoch = Arc::clone(&model.epoch);
         let projected = model.projected.subscribe();
-        Ok(Self { inner: Arc::new(Inner { pool, epoch, projected }) })
+        let complete = model.complete.subscribe();
+        Ok(Self { inner: Arc::new(Inner { pool, epoch, projected, complete }) })
     }
 
     #[cfg(test)]
@@ -109,6 +118,21 @@ impl Queries {
     /// How far this instance has projected; changes after each commit.
     pub fn projected(&self) -> watch::Receiver<Position> {
         self.inner.projected.clone()
+    }
+
+    /// Waits a moment until the read model lacks nothing that was in the log when it was opened,
+    /// else [`QueryError::Incomplete`]: what it answers before that would look as if data were
+    /// gone. Once it is complete it stays so, however far the log may be ahead.
+    pub async fn complete(&self) -> Result<(), QueryError> {
+        if *self.inner.complete.borrow() {
+            return Ok(());
+        }
+        let mut complete = self.inner.complete.clone();
+        match tokio::time::timeout(COMPLETE_WAIT, complete.wait_for(|complete| *complete)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(QueryError::Broken("the projector has ended".to_owned())),
+            Err(_) => Err(QueryError::Incomplete),
+        }
     }
 
     /// Waits until all up to `cursor` is projected, [`QueryError::NotYet`] after `wait`.

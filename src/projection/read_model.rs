@@ -25,6 +25,9 @@ use crate::{
 /// read model is then made anew at its next start. So it is when [`FOLD_VERSION`] changes.
 pub const READ_MODEL_VERSION: u32 = 1;
 
+/// What a read model of this release says of itself.
+const VERSION: (u32, u32) = (READ_MODEL_VERSION, FOLD_VERSION);
+
 /// "cndo": marks a file as a read model, so that no other file is ever replaced.
 const APPLICATION_ID: i32 = 0x636e_646f;
 /// Larger pages make the feed's rows cheaper and single events dearer (`benches/projection.rs`).
@@ -66,6 +69,8 @@ pub struct ReadModel {
     pub(super) checkpoint: Position,
     /// Tells the queries how far it has come.
     pub(super) projected: watch::Sender<Position>,
+    /// Tells the queries when it has come up with the log for the first time.
+    pub(super) complete: watch::Sender<bool>,
     pub(super) lock: File,
 }
 
@@ -137,6 +142,7 @@ impl ReadModel {
             epoch: Arc::from(epoch),
             checkpoint,
             projected: watch::Sender::new(checkpoint),
+            complete: watch::Sender::new(false),
             lock,
         })
     }
@@ -156,6 +162,13 @@ pub struct CheckReport {
     pub checkpoint: Position,
     /// What SQLite finds wrong with the file; empty when all is well.
     pub damage: Vec<String>,
+}
+
+impl CheckReport {
+    /// Whether this release would make it anew.
+    pub fn is_stale(&self) -> bool {
+        self.version != VERSION
+    }
 }
 
 /// Reads the whole file and says what is wrong with it. Takes as long as reading it takes.
@@ -257,9 +270,8 @@ fn judge_content(path: &Path, epoch: &str, head: Position) -> rusqlite::Result<O
     }
     let meta = read_meta(&connection)?;
     let stale = |reason| Ok(Some(Verdict::Stale(reason)));
-    let version = (READ_MODEL_VERSION, FOLD_VERSION);
-    if meta.version != version {
-        return stale(format!("it is of version {:?}, not {version:?}", meta.version));
+    if meta.version != VERSION {
+        return stale(format!("it is of version {:?}, not {VERSION:?}", meta.version));
     }
     if meta.epoch != epoch {
         return stale(format!("it is of the event store {}, not {epoch}", meta.epoch));

@@ -6,4 +6,5 @@
 pub mod backoff;
 pub mod clock;
 pub mod secret;
+pub mod service_manager;
 pub mod shutdown;

@@ -12,11 +12,10 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
 use crate::support::{
-    config::{
-        ALL_SCOPES, JWT_SECRET, TestConfig, mint_token, mint_token_for, signature, webhook_body,
-    },
+    config::{ALL_SCOPES, JWT_SECRET, TestConfig, mint_token, mint_token_for, webhook_body},
     server::ServerProcess,
     server_binary,
+    webhook::post_webhook,
 };
 
 /// What of tenant 1 nobody else may see.
@@ -123,10 +122,7 @@ impl Server {
 
     async fn say_from(&self, tenant: u32, customer: u64, wamid: &str, text: &str) {
         let body = webhook_body(tenant, customer, wamid, text);
-        let url = format!("{}/webhooks/whatsapp", self.process.base());
-        let request = self.client.post(url).header("x-hub-signature-256", signature(&body));
-        let answer = request.body(body).send().await.expect("answered");
-        assert_eq!(answer.status(), 200);
+        post_webhook(&self.client, &self.process.base(), body).await;
     }
 
     async fn get(&self, path: &str, token: &str) -> Response {

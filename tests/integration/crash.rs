@@ -8,10 +8,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 
 use crate::support::{
-    config::{TestConfig, mint_token, signature, webhook_body},
+    config::{TestConfig, mint_token, webhook_body},
     follower::{Ledger, Transport, follow, text},
     server::ServerProcess,
     server_binary,
+    webhook::try_post_webhook,
 };
 
 const KILLS: usize = 6;
@@ -33,13 +34,8 @@ async fn send(
         let customer = 5_691_000_000 + (sender * 7 + number % 7) as u64;
         let body = webhook_body(1, customer, &id, &format!("mensaje {number}"));
         loop {
-            let at = *address.borrow();
-            let answer = client
-                .post(format!("http://{at}/webhooks/whatsapp"))
-                .header("x-hub-signature-256", signature(&body))
-                .body(body.clone())
-                .send()
-                .await;
+            let base = format!("http://{}", *address.borrow());
+            let answer = try_post_webhook(&client, &base, body.clone()).await;
             if answer.is_ok_and(|answer| answer.status() == 200) {
                 break;
             }

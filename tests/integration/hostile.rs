@@ -17,9 +17,10 @@ use tokio::{
 };
 
 use crate::support::{
-    config::{TestConfig, mint_token, signature, webhook_body},
+    config::{TestConfig, mint_token, webhook_body},
     server::ServerProcess,
     server_binary,
+    webhook::post_webhook,
 };
 
 /// A server process, and a well-behaved client of it.
@@ -59,15 +60,7 @@ impl Target {
         let head = events(String::new()).await["cursor"].as_str().expect("a cursor").to_owned();
         self.sent += 1;
         let body = webhook_body(1, 5_691_000_001, &format!("wamid.hostile{}", self.sent), text);
-        let answer = self
-            .http
-            .post(format!("{base}/webhooks/whatsapp"))
-            .header("x-hub-signature-256", signature(&body))
-            .body(body)
-            .send()
-            .await
-            .expect("answered");
-        assert_eq!(answer.status(), 200);
+        post_webhook(&self.http, &base, body).await;
         let got = events(format!("cursor={head}&wait=5")).await;
         assert_eq!(got["events"][0]["data"]["message"]["text"], text, "{got}");
     }
@@ -79,6 +72,42 @@ impl Target {
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address()).await.expect("a connection")
+    }
+
+    /// An event stream, nothing of it read.
+    async fn event_stream(&self) -> TcpStream {
+        let mut stream = self.connect().await;
+        let request = format!(
+            "GET /v1/events/stream?access_token={} HTTP/1.1\r\nhost: x\r\n\r\n",
+            self.token
+        );
+        stream.write_all(request.as_bytes()).await.expect("written");
+        stream
+    }
+
+    /// A long poll whose answer nobody reads.
+    async fn poll(&self, cursor: &str) -> TcpStream {
+        let mut stream = self.connect().await;
+        let request = format!(
+            "GET /v1/events?cursor={cursor}&wait=60&limit=1000&access_token={} HTTP/1.1\r\n\
+             host: x\r\n\r\n",
+            self.token
+        );
+        stream.write_all(request.as_bytes()).await.expect("written");
+        stream
+    }
+
+    /// Begins to post a webhook of so many bytes, under a signature that may be one.
+    async fn begin_webhook(&self, bytes: usize, signature: Option<&str>) -> TcpStream {
+        let mut stream = self.connect().await;
+        let signature =
+            signature.map_or_else(String::new, |it| format!("x-hub-signature-256: {it}\r\n"));
+        let head = format!(
+            "POST /webhooks/whatsapp HTTP/1.1\r\nhost: x\r\ncontent-length: {bytes}\r\n\
+             {signature}\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.expect("written");
+        stream
     }
 
     /// A WebSocket, its `hello` not read.
@@ -163,6 +192,74 @@ async fn a_thousand_connections_that_never_read_cost_a_bounded_amount() {
     }
     let growth = target.growth_kib(before);
     assert!(growth < GROWTH_KIB_MAX, "grew by {growth} KiB");
+    drop(streams);
+    target.serves_the_others("after").await;
+}
+
+#[tokio::test]
+async fn streams_and_polls_that_are_never_read_cost_a_bounded_amount() {
+    /// 200 KiB for each: a poll's answer is its own, and here of some 400 KiB for some of them.
+    const GROWTH_KIB_MAX: u64 = 800 * 200;
+    let mut target = Target::start();
+    target.serves_the_others("before").await;
+    let head = target.http.get(format!("{}/v1/events", target.server.base()));
+    let head = head.bearer_auth(&target.token).send().await.expect("answered");
+    let head: Value = serde_json::from_slice(&head.bytes().await.expect("a body")).expect("JSON");
+    let head = head["cursor"].as_str().expect("a cursor").to_owned();
+    let before = target.server.rss_kib();
+    let mut streams = Vec::new();
+    for _ in 0..300 {
+        streams.push(target.event_stream().await);
+        streams.push(target.poll(&head).await);
+    }
+    let text = "no one reads this ".repeat(200);
+    for number in 0..60 {
+        target.serves_the_others(&format!("{number} {text}")).await;
+        if number == 50 {
+            for _ in 0..200 {
+                streams.push(target.poll(&head).await);
+            }
+        }
+    }
+    let growth = target.growth_kib(before);
+    assert!(growth < GROWTH_KIB_MAX, "grew by {growth} KiB");
+    drop(streams);
+    target.serves_the_others("after").await;
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_cost_a_bounded_amount_and_leave_room_for_webhooks() {
+    /// `api.bodies_in_flight_max_bytes`, and as much again for connections and the allocator.
+    const GROWTH_KIB_MAX: u64 = 128 * 1_024;
+    const BODY_BYTES: usize = 1 << 20;
+    let mut target = Target::start();
+    target.serves_the_others("before").await;
+    let before = target.server.rss_kib();
+
+    // Without a signature a body is not worth waiting for.
+    for signature in [None, Some("sha256=")] {
+        let mut unsigned = target.begin_webhook(BODY_BYTES, signature).await;
+        let began = Instant::now();
+        let answer = String::from_utf8(read_to_end(&mut unsigned).await).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+
+    // With one that may hold: all but the last byte, from 500 connections at once.
+    let forged = format!("sha256={}", "ab".repeat(32));
+    let mut streams = Vec::new();
+    for _ in 0..500 {
+        streams.push(target.begin_webhook(BODY_BYTES, Some(&forged)).await);
+    }
+    let body = vec![b'x'; BODY_BYTES - 1];
+    let writes = streams.iter_mut().map(|stream| {
+        // Who is turned away has its connection closed under it.
+        timeout(Duration::from_secs(10), stream.write_all(&body))
+    });
+    join_all(writes).await;
+    let growth = target.growth_kib(before);
+    assert!(growth < GROWTH_KIB_MAX, "grew by {growth} KiB");
+    target.serves_the_others("meanwhile").await;
     drop(streams);
     target.serves_the_others("after").await;
 }

@@ -10,10 +10,11 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
-    config::{TestConfig, echo_body, mint_token, signature, status_body, webhook_body},
+    config::{TestConfig, echo_body, mint_token, status_body, webhook_body},
     follower::text,
     server::ServerProcess,
     server_binary,
+    webhook::post_webhook,
 };
 
 const END: &str = "the end of the story";
@@ -26,17 +27,6 @@ pub fn tools() -> PathBuf {
     );
     assert!(folder.join("venv").exists(), "the peers are not installed: run `make test-tools`");
     folder
-}
-
-async fn post_webhook(base: &str, body: Vec<u8>) {
-    let answer = reqwest::Client::new()
-        .post(format!("{base}/webhooks/whatsapp"))
-        .header("x-hub-signature-256", signature(&body))
-        .body(body)
-        .send()
-        .await
-        .expect("answered");
-    assert_eq!(answer.status(), 200);
 }
 
 /// Runs a peer to its end; answers what it printed, a value a line.
@@ -118,11 +108,11 @@ async fn every_peer_sees_the_same_facts_with_the_same_cursors() {
     for number in 0..8 {
         let id = format!("wamid.peer{number}");
         let (customer, answer) = (5_692_000_000 + number % 3, format!("wamid.answer{number}"));
-        post_webhook(&base, webhook_body(1, customer, &id, "¿hay stock? ñandú 🦤")).await;
-        post_webhook(&base, echo_body(1, customer, &answer, "sí")).await;
-        post_webhook(&base, status_body(1, customer, &answer, "read")).await;
+        post_webhook(&client, &base, webhook_body(1, customer, &id, "¿hay stock? ñandú 🦤")).await;
+        post_webhook(&client, &base, echo_body(1, customer, &answer, "sí")).await;
+        post_webhook(&client, &base, status_body(1, customer, &answer, "read")).await;
     }
-    post_webhook(&base, webhook_body(1, 5_692_000_000, "wamid.end", END)).await;
+    post_webhook(&client, &base, webhook_body(1, 5_692_000_000, "wamid.end", END)).await;
 
     let tools = tools();
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");

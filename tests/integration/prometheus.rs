@@ -10,9 +10,10 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
-    config::{TestConfig, signature, webhook_body},
+    config::{TestConfig, webhook_body},
     server::ServerProcess,
     server_binary,
+    webhook::post_webhook,
 };
 
 fn free_port() -> u16 {
@@ -31,14 +32,7 @@ async fn prometheus_scrapes_and_promtool_agrees() {
     let config = TestConfig::default().write(folder.path());
     let server = ServerProcess::start(&server_binary(), &config, None);
     let body = webhook_body(1, 5_693_000_000, "wamid.metrics", "hola");
-    let answer = reqwest::Client::new()
-        .post(format!("{}/webhooks/whatsapp", server.base()))
-        .header("x-hub-signature-256", signature(&body))
-        .body(body)
-        .send()
-        .await
-        .expect("answered");
-    assert_eq!(answer.status(), 200);
+    post_webhook(&reqwest::Client::new(), &server.base(), body).await;
 
     let metrics = scraped(&server.base()).await;
     let mut promtool = Command::new("promtool")

@@ -7,10 +7,11 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
 use crate::support::{
-    config::{TestConfig, mint_token, signature, webhook_body},
+    config::{TestConfig, mint_token, webhook_body},
     follower::text,
     server::ServerProcess,
     server_binary,
+    webhook::post_webhook,
 };
 
 async fn socket(
@@ -58,14 +59,7 @@ async fn a_drain_tells_the_clients_and_their_cursor_goes_on() {
 
     let server = ServerProcess::start(&server_binary(), &config, None);
     let body = webhook_body(1, 5_694_000_000, "wamid.afterwards", "hola de nuevo");
-    let answer = reqwest::Client::new()
-        .post(format!("{}/webhooks/whatsapp", server.base()))
-        .header("x-hub-signature-256", signature(&body))
-        .body(body)
-        .send()
-        .await
-        .expect("answered");
-    assert_eq!(answer.status(), 200);
+    post_webhook(&reqwest::Client::new(), &server.base(), body).await;
     let mut client = socket(&server, &format!("?cursor={cursor}&types=new_message")).await;
     let found = async {
         while let Some(Ok(message)) = client.next().await {

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use crate::support::{
     config::{
         APP_SECRET, TestConfig, VERIFY_TOKEN, WAHA_KEY, mint_token, now, phone_number_id,
-        signature, webhook_body,
+        webhook_body,
     },
     follower::text,
     server::ServerProcess,
     server_binary,
+    webhook::try_post_webhook,
 };
 
 /// A server with two tenants, and a client of it.
@@ -50,8 +51,7 @@ impl Hooks {
     }
 
     async fn cloud(&self, body: Vec<u8>) -> Response {
-        let header = ("x-hub-signature-256", signature(&body));
-        self.post("/webhooks/whatsapp", Some(header), body).await
+        try_post_webhook(&self.client, &self.server.base(), body).await.expect("answered")
     }
 
     async fn waha(&self, tenant: u32, number: u64, event: &str, payload: Value) -> Response {

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod follower;
 pub mod server;
+pub mod webhook;
 
 use std::path::PathBuf;
 

@@ -22,6 +22,33 @@ if [ ${#packages[@]} -gt 0 ]; then
     { tail -20 "$folder/apt.log" >&2; exit 1; }
 fi
 
+# Autobahn's suite is a Python 2.7 program. A machine that can't have it any more tests the rest:
+# the test says that it was skipped.
+has_python2() {
+  local candidate
+  for candidate in "${PYTHON2:-}" "$(command -v python2.7 || true)" \
+    "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python; do
+    [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (2, 7))' \
+      >/dev/null 2>&1 && return 0
+  done
+  return 1
+}
+# Tried once per folder: building an interpreter takes minutes, also where it fails.
+if ! has_python2 && [ ! -e "$folder/python2.log" ]; then
+  echo "looking for a Python 2.7, for Autobahn's test suite"
+  if apt-cache show python2.7 >/dev/null 2>&1; then
+    as_root env DEBIAN_FRONTEND=noninteractive \
+      apt-get install -y -qq --no-install-recommends python2.7 python-pip-whl \
+      >"$folder/python2.log" 2>&1 || true
+  elif command -v pyenv >/dev/null; then
+    pyenv install --skip-existing 2.7.18 >"$folder/python2.log" 2>&1 || true
+  else
+    echo "no package of it, and no pyenv" >"$folder/python2.log"
+  fi
+  has_python2 ||
+    echo "there is none: the Autobahn test will be SKIPPED (see $folder/python2.log)" >&2
+fi
+
 # The stamps hold the list that was installed, so that a changed list installs again.
 if ! cmp -s "$here/requirements.txt" "$folder/venv/requirements.txt"; then
   echo "installing the Python peers"

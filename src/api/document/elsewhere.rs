@@ -43,8 +43,8 @@ pub fn add(paths: &mut BTreeMap<String, Value>) {
         add_problems(&mut operation, &problems.iter().copied().collect::<BTreeSet<_>>());
         paths.insert(path.to_owned(), json!({"get": operation}));
     };
-    const READING: [u16; 9] = [400, 401, 403, 404, 410, 414, 429, 500, 503];
-    const STREAMING: [u16; 8] = [400, 401, 403, 404, 414, 429, 500, 503];
+    const READING: [u16; 10] = [400, 401, 403, 404, 410, 414, 429, 500, 503, 504];
+    const STREAMING: [u16; 10] = [400, 401, 403, 404, 410, 414, 429, 500, 503, 504];
     const UPGRADING: [u16; 9] = [400, 401, 403, 404, 414, 426, 429, 500, 503];
     const PLAIN: [u16; 4] = [400, 414, 429, 500];
     const PROBE: [u16; 4] = [400, 414, 500, 503];
@@ -81,6 +81,7 @@ pub fn event_page() -> Value {
             },
             "cursor": {"$ref": "#/components/schemas/Cursor"},
             "has_more": {"type": "boolean", "description": "More lies behind `cursor` already."},
+            "snapshot": {"$ref": "#/components/schemas/Snapshot"},
         },
     })
 }
@@ -99,9 +100,12 @@ fn parameters(transport: &[Value]) -> Value {
         }),
         query(
             "conversation_id",
-            "Only events of this conversation, and those of none.",
+            "Only events of this conversation; those of none (statistics, bot) are hidden too. One that \
+             was merged into another is followed there.",
             json!({"type": "integer", "format": "uint32", "minimum": 1}),
         ),
+        query("at_least", "Wait until this instance has come as far as this cursor.", cursor()),
+        snapshot(),
     ];
     shared.iter().chain(transport).cloned().collect()
 }
@@ -115,7 +119,11 @@ fn cursor() -> Value {
 }
 
 fn snapshot() -> Value {
-    query("snapshot", "Send a `snapshot` frame first.", json!({"type": "boolean"}))
+    query("snapshot", "Send the state of the tenant first.", json!({"type": "boolean"}))
+}
+
+fn ping(description: &str) -> Value {
+    query("ping", description, json!({"type": "boolean"}))
 }
 
 fn poll() -> Value {
@@ -142,7 +150,9 @@ fn poll() -> Value {
         "summary": "Events after a cursor.",
         "description": "Polling, and long polling with `wait`. Without `cursor`: no events, and \
                         the cursor of now. A cursor that can't be continued from is answered \
-                        `410` with the `cursor` to go on from after loading the snapshot.",
+                        `410` with the `cursor` to go on from after loading the snapshot. With \
+                        `snapshot=true`: the `snapshot` at once and no events, whatever `cursor` \
+                        says, and the cursor to go on from.",
         "parameters": parameters(&own),
         "responses": {"200": {
             "description": "Events, none when there are none.",
@@ -155,12 +165,7 @@ fn poll() -> Value {
 
 fn stream() -> Value {
     let own = [
-        snapshot(),
-        query(
-            "ping",
-            "Send `ping` frames instead of comments as heartbeat.",
-            json!({"type": "boolean"}),
-        ),
+        ping("Send `ping` frames instead of comments as heartbeat."),
         json!({
             "name": "Last-Event-ID",
             "in": "header",
@@ -191,7 +196,7 @@ fn websocket() -> Value {
         "description": "Text frames with one JSON object each; subprotocol `condorito.v1`; the \
                         token also as the subprotocol pair `condorito.v1, bearer.<JWT>`. The \
                         frames are described in `/asyncapi.json`.",
-        "parameters": parameters(&[snapshot()]),
+        "parameters": parameters(&[ping("Send `ping` frames too, beside WebSocket's own.")]),
         "responses": {"101": {"description": "Switching to WebSocket."}},
     })
 }

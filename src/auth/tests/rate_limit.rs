@@ -123,7 +123,14 @@ async fn webhooks_and_probes_are_not_counted() {
     for path in ["/webhooks/whatsapp", "/health/ready", "/metrics"] {
         assert_eq!(limited.statuses(path, "203.0.113.1", None, 5).await, [200; 5], "{path}");
     }
-    assert_eq!(limited.statuses("/webhooks", "203.0.113.1", None, 4).await, [200, 200, 200, 429]);
+    for (path, address) in [
+        ("/webhooks", "203.0.113.1"),
+        ("/webhooks/other", "203.0.113.2"),
+        ("/health/other", "203.0.113.3"),
+        ("/metrics-not", "203.0.113.4"),
+    ] {
+        assert_eq!(limited.statuses(path, address, None, 4).await, [200, 200, 200, 429], "{path}");
+    }
 }
 
 #[tokio::test]

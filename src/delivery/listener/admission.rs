@@ -2,15 +2,12 @@
 //!
 //! **Invariant:** what is admitted is counted until its [`Admitted`] is dropped, once.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use parking_lot::Mutex;
 
 use super::ListenerSettings;
+use crate::auth::client_address::limit_key;
 
 /// Why a connection is turned away. As text: the `reason` label of the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +64,7 @@ impl Admission {
 
     pub(super) fn admit(&self, address: IpAddr) -> Result<Admitted, Refusal> {
         let address = address.to_canonical();
-        let limited_address = (!self.unlimited.contains(&address)).then(|| one_customer(address));
+        let limited_address = (!self.unlimited.contains(&address)).then(|| limit_key(address));
         let mut counts = self.counts.lock();
         if counts.total >= self.connections_max {
             return Err(Refusal::Total);
@@ -95,17 +92,6 @@ impl Drop for Admitted {
             if *count == 0 {
                 counts.by_address.remove(&address);
             }
-        }
-    }
-}
-
-/// IPv6 hands a customer a /64 at least: its addresses count as one.
-fn one_customer(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            const NETWORK: u128 = !(u64::MAX as u128);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NETWORK))
         }
     }
 }

@@ -88,29 +88,20 @@ impl Server {
         });
     }
 
-    /// HTTP, a takeover, and HTTP again if that hands the connection back. Each stage is boxed:
-    /// what HTTP needs is freed while a taken-over connection lives.
+    /// HTTP, and then who takes the connection over, if somebody does. Each stage is boxed: what
+    /// HTTP needs is freed while a taken-over connection lives.
     async fn serve(&self, stream: Stream, remote: SocketAddr) {
-        let mut taken = Taken { stream, read_ahead: Bytes::new() };
-        loop {
-            let http: BoxFuture<'_, _> = Box::pin(self.serve_http(taken, remote));
-            let Some((accepted, to_take)) = http.await else { return };
-            let takeover: BoxFuture<'_, _> = Box::pin(accepted.run(to_take));
-            let Some(resume) = takeover.await else { return };
-            taken = Taken { stream: resume.stream, read_ahead: resume.read_ahead };
-        }
+        let http: BoxFuture<'_, _> = Box::pin(self.serve_http(stream, remote));
+        let Some((accepted, taken)) = http.await else { return };
+        let takeover: BoxFuture<'_, _> = Box::pin(accepted.run(taken));
+        takeover.await;
     }
 
     /// `None` when the connection has ended.
-    async fn serve_http(&self, taken: Taken, remote: SocketAddr) -> Option<(Accepted, Taken)> {
+    async fn serve_http(&self, stream: Stream, remote: SocketAddr) -> Option<(Accepted, Taken)> {
         let settings = &self.0.settings;
         let exchange = Arc::new(Exchange::new());
-        let io = HttpIo::new(
-            taken.stream,
-            taken.read_ahead,
-            exchange.clone(),
-            settings.write_stall_timeout(),
-        );
+        let io = HttpIo::new(stream, exchange.clone(), settings.write_stall_timeout());
         let service = HttpService {
             server: self.clone(),
             remote: RemoteAddr(Addr::SocketAddr(remote)),
@@ -132,9 +123,9 @@ impl Server {
             }
         }?;
         let parts = connection.into_parts();
-        let (stream, unread) = parts.io.into_inner().into_parts();
+        let stream = parts.io.into_inner().into_stream();
         // Copied, so that hyper's buffer does not live on behind a few bytes or none.
-        let read_ahead = [parts.read_buf, unread].concat().into();
+        let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
         Some((accepted, Taken { stream, read_ahead }))
     }
 

@@ -1,4 +1,4 @@
-//! The socket as hyper sees it, with what hyper does not watch: bytes that were read ahead,
+//! The socket as hyper sees it, with what hyper does not watch: whether a request has begun,
 //! writes that stand still, and whether everything written has left.
 
 use std::{
@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
@@ -19,8 +18,6 @@ use super::{connection::Exchange, stream::Stream};
 
 pub(super) struct HttpIo {
     stream: Stream,
-    /// Read by whoever had the connection before, served first.
-    read_ahead: Bytes,
     exchange: Arc<Exchange>,
     write_stall_timeout: Duration,
     /// Runs while a write waits for the peer. Allocated only then.
@@ -30,16 +27,14 @@ pub(super) struct HttpIo {
 impl HttpIo {
     pub(super) fn new(
         stream: Stream,
-        read_ahead: Bytes,
         exchange: Arc<Exchange>,
         write_stall_timeout: Duration,
     ) -> Self {
-        Self { stream, read_ahead, exchange, write_stall_timeout, write_stall: None }
+        Self { stream, exchange, write_stall_timeout, write_stall: None }
     }
 
-    /// The stream, and what was read ahead and not yet handed on.
-    pub(super) fn into_parts(self) -> (Stream, Bytes) {
-        (self.stream, self.read_ahead)
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
     }
 
     fn watch(
@@ -67,12 +62,6 @@ impl AsyncRead for HttpIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.read_ahead.is_empty() {
-            let length = this.read_ahead.len().min(buffer.remaining());
-            buffer.put_slice(&this.read_ahead.split_to(length));
-            this.exchange.count_read(length);
-            return Poll::Ready(Ok(()));
-        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
         this.exchange.count_read(buffer.filled().len() - before);

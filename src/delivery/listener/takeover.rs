@@ -9,9 +9,6 @@
 //! hyper's own upgrade hides the socket behind a box without vectored writes and exists for `101`
 //! alone, hence this. The body of such a response is not sent, and nothing is added to its head
 //! but `date`: a task that answers `200` says itself how the body ends (`connection: close`).
-//!
-//! A task may hand the connection back ([`Resume`]) when it has ended its response so that the
-//! next request can follow.
 
 use std::{fmt, fmt::Write as _, future::Future, pin::Pin, sync::Arc};
 
@@ -23,20 +20,13 @@ use super::stream::Stream;
 use crate::runtime::clock::{Clock, SystemClock};
 
 type Task = Box<dyn FnOnce(Taken) -> TaskFuture + Send>;
-type TaskFuture = Pin<Box<dyn Future<Output = Option<Resume>> + Send>>;
+type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A connection that is no longer HTTP's.
 #[derive(Debug)]
 pub struct Taken {
     pub stream: Stream,
     /// What the client has sent behind its request.
-    pub read_ahead: Bytes,
-}
-
-/// A connection given back to HTTP for the next request.
-#[derive(Debug)]
-pub struct Resume {
-    pub stream: Stream,
     pub read_ahead: Bytes,
 }
 
@@ -55,7 +45,7 @@ impl Takeover {
     /// being dropped; `draining` it watches itself.
     pub fn attach<F>(response: Response, task: impl FnOnce(Taken) -> F + Send + 'static) -> Response
     where
-        F: Future<Output = Option<Resume>> + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
     {
         let task: Task = Box::new(move |taken| Box::pin(task(taken)));
         let mut response = response;
@@ -79,15 +69,15 @@ pub(super) struct Accepted {
 
 impl Accepted {
     /// Writes the head and runs the task.
-    pub(super) async fn run(self, mut taken: Taken) -> Option<Resume> {
+    pub(super) async fn run(self, mut taken: Taken) {
         use tokio::io::AsyncWriteExt as _;
         let Self { head, task } = self;
         if let Err(error) = taken.stream.write_all(&head).await {
             tracing::debug!(%error, "a client left during its handshake");
-            return None;
+            return;
         }
         drop(head);
-        task(taken).await
+        task(taken).await;
     }
 }
 

@@ -1,7 +1,14 @@
 //! A server without a database: the feed over a table in memory, a read model that answers a
 //! fixed snapshot at the table's head, real tokens, and on demand a real listener.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use poem::{Route, get};
@@ -14,10 +21,13 @@ use crate::{
         poll::Poll,
         session::{Output, Session},
         sessions::{ReadModel, Sessions},
-        settings::DeliverySettings,
+        settings::{DeliverySettings, ReadBounds},
         sse::EventStream,
     },
-    domain::{ids::ClientId, time::Timestamp},
+    domain::{
+        ids::{ClientId, ConversationId},
+        time::Timestamp,
+    },
     feed::{
         FeedSettings,
         past::Past,
@@ -40,8 +50,8 @@ use crate::{
 /// When tests with a clock of their own begin.
 pub(super) const NOW: Timestamp = Timestamp(1_795_515_330_123);
 
-/// Answers from the table.
-pub(super) struct Model(pub(super) Arc<Table>);
+/// Answers from the table; while the second is set, as one that is being made.
+pub(super) struct Model(pub(super) Arc<Table>, pub(super) Arc<AtomicBool>);
 
 #[async_trait]
 impl ReadModel for Model {
@@ -55,15 +65,26 @@ impl ReadModel for Model {
         Ok(before.last().map_or(Cursor::START, |row| row.cursor))
     }
 
-    async fn at_least(&self, cursor: Cursor, wait: Duration) -> Result<(), QueryError> {
-        let reached = async {
-            while self.0.projected() < cursor.position {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(wait, reached).await.map_err(|_| QueryError::NotYet)
+    /// All exist; those from 100 on were merged into the one with their last two digits.
+    async fn conversation(
+        &self,
+        _client: ClientId,
+        id: ConversationId,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        Ok(Some(ConversationId(id.0 % 100)))
+    }
+
+    async fn complete(&self) -> Result<(), QueryError> {
+        match self.1.load(Ordering::SeqCst) {
+            true => Err(QueryError::Incomplete),
+            false => Ok(()),
+        }
     }
 }
+
+/// Bounds as `app` has them by default.
+pub(in crate::delivery) const BOUNDS: ReadBounds =
+    ReadBounds { snapshot_conversations_max: 500, at_least_wait: Duration::from_secs(5) };
 
 fn empty_snapshot(cursor: Cursor) -> Snapshot {
     let changed_at = NOW.to_string();
@@ -123,6 +144,7 @@ pub(super) struct Bench {
     pub(super) world: World,
     pub(super) sessions: Arc<Sessions>,
     pub(super) clock: Arc<ManualClock>,
+    pub(super) is_incomplete: Arc<AtomicBool>,
 }
 
 impl Bench {
@@ -133,14 +155,16 @@ impl Bench {
     pub(super) fn with_feed(settings: DeliverySettings, feed: FeedSettings) -> Self {
         let world = World::new(feed);
         let clock = Arc::new(ManualClock::at(NOW));
+        let is_incomplete = Arc::new(AtomicBool::new(false));
         let sessions = Sessions::new(
             world.hub.clone(),
-            Arc::new(Model(world.table.clone())),
+            Arc::new(Model(world.table.clone(), is_incomplete.clone())),
             clock.clone(),
             settings,
+            BOUNDS,
             world.shutdown.clone(),
         );
-        Self { world, sessions, clock }
+        Self { world, sessions, clock, is_incomplete }
     }
 }
 
@@ -177,9 +201,10 @@ impl Server {
         let auth = Auth::start(&auth_settings, clock.clone(), &world.shutdown).await.unwrap();
         let sessions = Sessions::new(
             world.hub.clone(),
-            Arc::new(Model(world.table.clone())),
+            Arc::new(Model(world.table.clone(), Arc::default())),
             clock,
             settings,
+            BOUNDS,
             world.shutdown.clone(),
         );
         let routes = Route::new()

@@ -1,6 +1,6 @@
 //! What every session says, whatever carries it.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
 use tokio::time::{Instant, timeout};
@@ -13,9 +13,13 @@ use crate::{
         session::{Output, Session},
         settings::DeliverySettings,
     },
-    domain::ids::Position,
-    feed::{FeedSettings, frame::Encoding, tests::table::event},
-    wire::{cursor::Cursor, problem::Code},
+    domain::ids::{ClientId, Position},
+    feed::{
+        FeedSettings,
+        frame::Encoding,
+        tests::table::{event, event_of},
+    },
+    wire::{cursor::Cursor, event_type::EventType, problem::Code},
 };
 
 async fn open(bench: &Bench, query: &str) -> Session {
@@ -73,6 +77,98 @@ async fn a_snapshot_with_a_cursor_comes_after_what_lies_between() {
     assert_eq!(ids, ["k3v9q-3-0", "k3v9q-4-0"]);
     assert_eq!(next_json(&mut session).await[0]["data"]["cursor"], "k3v9q-4-65535");
     assert_eq!(next_json(&mut session).await[0]["id"], "k3v9q-5-0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_ahead_of_the_feed_comes_with_another_tenants_events() {
+    let bench = Bench::new(settings());
+    bench.world.publish(vec![event(3, 0)]);
+    // Another session of the tenant, so that its ring covers the cursor.
+    let _other = open(&bench, "").await;
+    let mut others = event(4, 0);
+    others.client_id = ClientId(9);
+    let committed = bench.world.table.commit(vec![others], 4);
+    let mut session = open(&bench, "snapshot=true&cursor=k3v9q-3-65535").await;
+    assert_eq!(next_json(&mut session).await[0]["type"], "hello");
+    assert!(timeout(Duration::from_secs(1), session.next()).await.is_err());
+    crate::projection::FeedSink::committed(bench.world.hub.as_ref(), &committed);
+    let start = Instant::now();
+    let snapshot = &next_json(&mut session).await[0];
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(snapshot["data"]["cursor"], "k3v9q-4-65535");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_never_older_than_the_cursor_that_came_with_it() {
+    let bench = Bench::new(settings());
+    bench.world.publish(vec![event(1, 0)]);
+    bench.world.table.log_head.store(6, Ordering::SeqCst);
+    let mut session = open(&bench, "snapshot=true&cursor=k3v9q-4-0").await;
+    assert_eq!(next_json(&mut session).await[0]["data"]["cursor"], "k3v9q-4-0");
+    assert!(timeout(Duration::from_secs(1), session.next()).await.is_err());
+    bench.world.publish((2..=5).map(|position| event(position, 0)).collect());
+    assert_eq!(next_json(&mut session).await[0]["id"], "k3v9q-5-0", "and nothing before it");
+    let snapshot = &next_json(&mut session).await[0];
+    assert_eq!(snapshot["data"]["cursor"], "k3v9q-5-65535");
+    bench.world.publish(vec![event(6, 0)]);
+    assert_eq!(next_json(&mut session).await[0]["id"], "k3v9q-6-0");
+
+    let bench = Bench::new(settings());
+    bench.world.table.log_head.store(6, Ordering::SeqCst);
+    let mut behind = open(&bench, "snapshot=true&cursor=k3v9q-6-0").await;
+    let start = Instant::now();
+    let end = loop {
+        match behind.next().await {
+            Output::Control(_) | Output::Heartbeat { .. } => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Output::Close(Ending::Unavailable)), "{end:?}");
+    assert_eq!(start.elapsed().as_secs(), 30, "another instance may be further");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_least_waits_on_every_transport_and_says_why_not() {
+    let bench = Bench::new(settings());
+    let request = StreamRequest::parse("at_least=k3v9q-2-0").unwrap();
+    let caller = identity(NOW.plus_ms(3_600_000));
+    let opened = || bench.sessions.open(Transport::Sse, Encoding::Json, &caller, &request);
+    let start = Instant::now();
+    assert_eq!(opened().await.err().unwrap().code(), Code::NotProjectedYet);
+    assert_eq!(start.elapsed().as_secs(), 5);
+    let (opened, ()) = tokio::join!(opened(), async {
+        bench.world.publish(vec![event(2, 0)]);
+    });
+    assert_eq!(next_json(&mut opened.unwrap()).await[0]["data"]["cursor"], "k3v9q-2-65535");
+    let other = StreamRequest::parse("at_least=zzzzz-2-0").unwrap();
+    let refused = bench.sessions.open(Transport::Sse, Encoding::Json, &caller, &other).await;
+    let problem = refused.err().unwrap();
+    assert_eq!(problem.code(), Code::UnknownCursor);
+    assert_eq!(problem.body().cursor.as_deref(), Some("k3v9q-2-65535"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_follows_a_read_model_that_is_being_made() {
+    let bench = Bench::new(settings());
+    bench.is_incomplete.store(true, Ordering::SeqCst);
+    let request = StreamRequest::default();
+    let caller = identity(NOW.plus_ms(3_600_000));
+    let refused = bench.sessions.open(Transport::Sse, Encoding::Json, &caller, &request).await;
+    assert_eq!(refused.err().unwrap().code(), Code::NotReady);
+    bench.is_incomplete.store(false, Ordering::SeqCst);
+    assert_eq!(next_json(&mut open(&bench, "").await).await[0]["type"], "hello");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_that_was_merged_away_is_followed_to_where_it_lives() {
+    let bench = Bench::new(settings());
+    let mut session = open(&bench, "conversation_id=107").await;
+    next_json(&mut session).await;
+    let of = |position, id| event_of(position, 0, EventType::NewMessage, id);
+    bench.world.publish(vec![of(1, 7), of(2, 8), of(3, 107)]);
+    let seen = next_json(&mut session).await;
+    let ids: Vec<_> = seen.iter().map(|event| event["id"].clone()).collect();
+    assert_eq!(ids, ["k3v9q-1-0", "k3v9q-3-0"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,15 +273,38 @@ async fn draining_is_said_at_once_and_closes_at_the_moment_it_names() {
     let after = Duration::from_millis(draining["data"]["reconnect_after_ms"].as_u64().unwrap());
     // Events still come meanwhile.
     bench.world.publish(vec![event(1, 0)]);
-    if after > Duration::from_millis(10) {
-        assert_eq!(next_json(&mut session).await[0]["id"], "k3v9q-1-0");
-        assert!(matches!(session.next().await, Output::Close(Ending::Draining)));
-        assert!(start.elapsed() >= after);
+    let mut outputs = Vec::new();
+    while !matches!(outputs.last(), Some(Output::Close(_))) {
+        outputs.push(session.next().await);
     }
+    assert!(matches!(outputs.last(), Some(Output::Close(Ending::Draining))));
+    assert!(start.elapsed() >= after && start.elapsed() <= after + Duration::from_millis(2));
+    // A batch window lies between the event and its way out.
+    let is_event = |output: &Output| matches!(output, Output::Batch(_));
+    assert!(after < Duration::from_millis(10) || outputs.iter().any(is_event));
     let request = StreamRequest::default();
     let late = identity(NOW.plus_ms(60_000));
     let refused = bench.sessions.open(Transport::Sse, Encoding::Json, &late, &request).await;
     assert_eq!(refused.err().unwrap().code(), Code::Draining);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_drain_together_come_back_at_moments_of_their_own() {
+    let bench = Bench::new(settings());
+    let mut sessions = Vec::new();
+    for _ in 0..20 {
+        let mut session = open(&bench, "").await;
+        next_json(&mut session).await;
+        sessions.push(session);
+    }
+    bench.world.shutdown.draining.cancel();
+    let mut moments = std::collections::HashSet::new();
+    for session in &mut sessions {
+        let after_ms = next_json(session).await[0]["data"]["reconnect_after_ms"].as_u64().unwrap();
+        assert!(after_ms <= 5_000, "{after_ms}");
+        moments.insert(after_ms);
+    }
+    assert!(moments.len() > 10, "{moments:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@
 //! | 1002 | it broke RFC 6455 or 7692 | is mended |
 //! | 1003 | it sent a binary message | sends text |
 //! | 1007 | its text is not UTF-8, or its deflated data broken | is mended |
+//! | 1008 | it sent a message of very many empty frames | is mended |
 //! | 1009 | its message is too big | sends less |
 //! | 1012 | the feed could not be read | reconnects with its cursor, backing off |
 //! | 4400 | the query of `/v1/ws` is wrong | mends it; the `error` frame says what |

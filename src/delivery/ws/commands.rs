@@ -7,7 +7,7 @@
 //! | `auth` | `{token}` | `ack` with `token_expires_at` |
 //! | `subscribe` | `{types?, conversation_id?}` | `ack` |
 //! | `mark_read` | `{conversation_id}` | `ack` with `cursor`, once it is durable |
-//! | `typing` | `{conversation_id, typing}` | `ack` |
+//! | `typing` | `{conversation_id, typing}` | `ack`; this release tells nobody |
 //! | `send_message` | | `error` with `not_available`: this release does not send |
 //!
 //! `ref` is the client's own mark, a string or a number, and stands in the answer; `null` when
@@ -51,7 +51,7 @@ pub enum Command {
     Auth { mark: Ref, token: Secret<String> },
     Subscribe { mark: Ref, filter: Filter },
     MarkRead { mark: Ref, conversation: ConversationId },
-    Typing { mark: Ref },
+    Typing { mark: Ref, conversation: ConversationId },
 }
 
 /// Why a message is no command, or can't be done: an `error` frame.
@@ -120,14 +120,14 @@ pub fn parse(text: &str) -> Result<Command, Refused> {
         "typing" => {
             #[derive(Deserialize)]
             struct Typing {
-                #[serde(rename = "conversation_id")]
-                _conversation: ConversationId,
+                conversation_id: ConversationId,
                 #[serde(rename = "typing")]
                 _typing: bool,
             }
             let needs = "needs a `conversation_id` and `typing` (true or false)";
-            let (mark, Typing { .. }) = parse_data(mark, data, needs)?;
-            Ok(Command::Typing { mark })
+            let (mark, data) = parse_data(mark, data, needs)?;
+            let Typing { conversation_id, .. } = data;
+            Ok(Command::Typing { mark, conversation: conversation_id })
         }
         "send_message" => {
             Err(Refused::new(mark, "not_available", "sending is not available in this release"))
@@ -178,7 +178,7 @@ fn subscribe(mark: Ref, data: &str) -> Result<Command, Refused> {
             return Err(Refused::new(mark, "invalid_request", message));
         }
     };
-    let filter = Filter { types, conversation: data.conversation_id };
+    let filter = Filter { types, conversation: data.conversation_id, ..Filter::ALL };
     Ok(Command::Subscribe { mark, filter })
 }
 
@@ -279,6 +279,7 @@ mod tests {
                     filter: Filter {
                         types: types.into_iter().collect(),
                         conversation: Some(ConversationId(7)),
+                        ..Filter::ALL
                     },
                 },
             ),
@@ -296,7 +297,7 @@ mod tests {
             ),
             (
                 r#"{"type":"typing","data":{"conversation_id":3,"typing":true}}"#,
-                Command::Typing { mark: Ref::NONE },
+                Command::Typing { mark: Ref::NONE, conversation: ConversationId(3) },
             ),
         ] {
             assert_eq!(parse(text), Ok(command), "{text}");

@@ -34,22 +34,20 @@ use super::{
 };
 use crate::{
     auth::{AuthError, Identity, Scopes},
+    command::CommandError,
     delivery::{
         control,
         registry::Ending,
         session::{Output, Session},
     },
-    feed::{frame::control as encode_control, subscriber::Batch},
+    feed::{filter::Filter, frame::control as encode_control, subscriber::Batch},
+    metrics::RATE_LIMITED,
     wire::{cursor::Cursor, problem::Problem},
 };
 
 /// With this many bytes of answers waiting, nothing more is read: a client that asks without
 /// reading has to wait for itself.
 const ANSWER_BYTES_MAX: usize = 65_536;
-/// A slow client may take this many times the slow-consumer time-out for one batch, as long as it
-/// reads something within each.
-const WRITE_TIMEOUTS_MAX: u32 = 4;
-
 pub(super) struct Connection {
     shared: Arc<Shared>,
     socket: Socket,
@@ -112,6 +110,7 @@ enum End {
 /// What came of a command that took time.
 enum Done {
     Answer(Result<Ack, Refused>),
+    Filtered(commands::Ref, Filter),
     Renewed(commands::Ref, Box<Identity>),
 }
 
@@ -192,14 +191,15 @@ impl Connection {
 
     /// Watches a client that does not take what waits for it.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timeout = self.shared.sessions.settings().slow_consumer_timeout();
+        let settings = self.shared.sessions.settings();
+        let timeout = settings.slow_consumer_timeout();
         let waiting_bytes = self.socket.outbox_bytes();
         let stall = self.stall.get_or_insert_with(|| {
             let began = Instant::now();
             Box::new(Stall { timer: Box::pin(sleep_until(began + timeout)), waiting_bytes, began })
         });
         if waiting_bytes < stall.waiting_bytes {
-            let latest = stall.began + timeout * WRITE_TIMEOUTS_MAX;
+            let latest = stall.began + settings.slow_write_timeout();
             stall.timer.as_mut().reset(latest.min(Instant::now() + timeout));
         }
         stall.waiting_bytes = waiting_bytes;
@@ -290,13 +290,34 @@ impl Connection {
                 self.answer(PONG);
                 Ok(None)
             }
-            Command::Subscribe { mark, filter } => {
+            Command::Subscribe { mark, filter } if filter.conversation.is_none() => {
                 self.session.set_filter(filter);
                 Ok(Some(Ack::of(mark)))
             }
-            Command::Typing { mark } => {
+            Command::Subscribe { mark, filter } => {
+                let shared = self.shared.clone();
+                let client = self.identity.client_id;
+                self.running = Some(Box::pin(async move {
+                    match shared.sessions.resolve(client, filter).await {
+                        Ok(filter) => Done::Filtered(mark, filter),
+                        Err(error) => Done::Answer(Err(Refused::of_problem(mark, &error.into()))),
+                    }
+                }));
+                Ok(None)
+            }
+            Command::Typing { mark, conversation } => {
                 self.require(&mark, Scopes::MESSAGES_WRITE)?;
-                Ok(Some(Ack::of(mark)))
+                let shared = self.shared.clone();
+                let client = self.identity.client_id;
+                self.running = Some(Box::pin(async move {
+                    let found = match shared.sessions.has_conversation(client, conversation).await {
+                        Ok(true) => Ok(Ack::of(mark)),
+                        Ok(false) => Err(Refused::of_problem(mark, &CommandError::NotFound.into())),
+                        Err(error) => Err(Refused::of_problem(mark, &error.into())),
+                    };
+                    Done::Answer(found)
+                }));
+                Ok(None)
             }
             Command::MarkRead { mark, conversation } => {
                 self.require(&mark, Scopes::MESSAGES_WRITE)?;
@@ -337,6 +358,10 @@ impl Connection {
     fn done(&mut self, done: Done) {
         let answer = match done {
             Done::Answer(answer) => answer,
+            Done::Filtered(mark, filter) => {
+                self.session.set_filter(filter);
+                Ok(Ack::of(mark))
+            }
             Done::Renewed(mark, identity) => self.renew(mark, *identity),
         };
         match answer {
@@ -412,6 +437,7 @@ impl Inbox {
             return;
         }
         if !self.is_within_rate(shared) {
+            metrics::counter!(RATE_LIMITED, "limit" => "websocket").increment(1);
             self.end = Some(End::Close(Close::RATE_LIMITED, Ending::Policy));
             return;
         }

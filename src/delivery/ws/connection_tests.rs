@@ -23,7 +23,7 @@ use crate::{
     delivery::{
         listener::{Listener, ListenerSettings},
         sessions::{ReadModel, Sessions},
-        settings::DeliverySettings,
+        settings::{DeliverySettings, ReadBounds},
     },
     domain::{
         ids::{ClientId, ConversationId, Position},
@@ -88,7 +88,16 @@ impl ReadModel for Empty {
         Ok(Cursor::START)
     }
 
-    async fn at_least(&self, _: Cursor, _: Duration) -> Result<(), QueryError> {
+    /// 1 exists, and 2 was merged into it.
+    async fn conversation(
+        &self,
+        _: ClientId,
+        id: ConversationId,
+    ) -> Result<Option<ConversationId>, QueryError> {
+        Ok(matches!(id.0, 1 | 2).then_some(ConversationId(1)))
+    }
+
+    async fn complete(&self) -> Result<(), QueryError> {
         Ok(())
     }
 }
@@ -153,6 +162,7 @@ fn start(settings: WebSocketSettings) -> Running {
         Arc::new(Empty),
         clock.clone() as Arc<dyn Clock>,
         DeliverySettings::default(),
+        ReadBounds { snapshot_conversations_max: 500, at_least_wait: Duration::from_secs(5) },
         shutdown.clone(),
     );
     let endpoint = WebSocketEndpoint::new(Arc::new(FakeDesk), sessions.clone(), settings);
@@ -171,6 +181,15 @@ fn start(settings: WebSocketSettings) -> Running {
 impl Running {
     /// Puts an event of this many bytes into the feed.
     fn publish(&mut self, event_type: EventType, text: &str) {
+        self.publish_of(None, event_type, text);
+    }
+
+    fn publish_of(
+        &mut self,
+        conversation_id: Option<ConversationId>,
+        event_type: EventType,
+        text: &str,
+    ) {
         let cursor = Cursor { position: Position(self.next_position), ordinal: 0 };
         self.next_position += 1;
         let name = event_type.as_str();
@@ -183,7 +202,7 @@ impl Running {
                 cursor,
                 event_type,
                 key: 0,
-                conversation_id: None,
+                conversation_id,
                 json: Bytes::from(json),
                 taken_in_at: NOW,
             }],
@@ -295,6 +314,10 @@ async fn events_flow_and_commands_are_answered_in_order() {
             json!({"type": "ack", "data": {"ref": null}}),
         ),
         (
+            json!({"type": "typing", "ref": 3, "data": {"conversation_id": 9, "typing": true}}),
+            json!({"type": "error", "data": {"ref": 3, "code": "not_found"}}),
+        ),
+        (
             json!({"type": "subscribe", "ref": "s", "data": {"types": ["stats_updated"]}}),
             json!({"type": "ack", "data": {"ref": "s"}}),
         ),
@@ -308,6 +331,15 @@ async fn events_flow_and_commands_are_answered_in_order() {
             assert_eq!(got, answer);
         }
     }
+    client.say(json!({"type": "subscribe", "ref": "c", "data": {"conversation_id": 2}})).await;
+    assert_eq!(client.next().await, json!({"type": "ack", "data": {"ref": "c"}}));
+    server.publish_of(Some(ConversationId(3)), EventType::NewMessage, "another's");
+    server.publish_of(Some(ConversationId(2)), EventType::NewMessage, "before the merge");
+    assert_eq!(client.next().await["data"]["text"], "before the merge");
+    server.publish_of(Some(ConversationId(1)), EventType::NewMessage, "after the merge");
+    assert_eq!(client.next().await["data"]["text"], "after the merge");
+    client.say(json!({"type": "subscribe", "data": {"types": ["stats_updated"]}})).await;
+    assert_eq!(client.next().await["type"], "ack");
     server.publish(EventType::NewMessage, "hidden");
     server.publish(EventType::StatsUpdated, "seen");
     assert_eq!(client.next().await["data"]["text"], "seen");
@@ -366,6 +398,13 @@ async fn what_clients_must_not_send_ends_the_connection() {
         client.0.flush().await.expect("sent");
         assert_eq!(client.closed().await, close);
     }
+    let mut empty = server.connect_raw("").await;
+    // The beginning of a text, and then nothing, again and again.
+    let frames = [&[0x01, 0x80, 0, 0, 0, 0][..], &[0x00, 0x80, 0, 0, 0, 0].repeat(100)].concat();
+    empty.write_all(&frames).await.expect("written");
+    let mut bytes = Vec::new();
+    empty.read_to_end(&mut bytes).await.expect("an end in order");
+    assert!(bytes.ends_with(&[0x88, 2, 0x03, 0xf0]), "{bytes:02x?}");
     let mut unmasked = server.connect_raw("").await;
     unmasked.write_all(&[0x81, 0x00]).await.expect("written");
     let mut bytes = Vec::new();

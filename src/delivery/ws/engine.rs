@@ -46,6 +46,8 @@ pub enum Violation {
     NotDeflate,
     #[error("the message is too big")]
     TooBig,
+    #[error("a message of too many empty frames")]
+    EmptyFrames,
 }
 
 impl Violation {
@@ -54,6 +56,7 @@ impl Violation {
         match self {
             Violation::Protocol(_) => 1002,
             Violation::NotUtf8 | Violation::NotDeflate => 1007,
+            Violation::EmptyFrames => 1008,
             Violation::TooBig => 1009,
         }
     }
@@ -96,12 +99,17 @@ struct Message {
     payload: Vec<u8>,
     /// Up to here a plain text is known to be UTF-8.
     checked: usize,
+    /// Frames without a payload so far.
+    empty_frames: u32,
     inflated: Vec<u8>,
     /// Given out; forgotten on the next call.
     is_done: bool,
 }
 
 const HEADER_BYTES_MAX: usize = 14;
+/// Frames of one message that may be empty. Those cost work and add nothing to what the limits
+/// count, so a client could send them for ever. Beyond: 1008.
+const EMPTY_FRAMES_MAX: u32 = 64;
 const CONTROL_BYTES_MAX: usize = 125;
 
 /// The receiving side of one connection.
@@ -311,6 +319,10 @@ impl Reader {
         };
         message.payload.extend_from_slice(payload);
         message.check_what_arrived()?;
+        message.empty_frames += u32::from(frame.length == 0);
+        if message.empty_frames > EMPTY_FRAMES_MAX {
+            return Err(Violation::EmptyFrames);
+        }
         if !ends_message {
             return Ok(Step::More);
         }
@@ -394,7 +406,15 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
 impl Message {
     fn new(kind: Kind, is_deflated: bool) -> Self {
         let payload = Vec::new();
-        Self { kind, is_deflated, payload, checked: 0, inflated: Vec::new(), is_done: false }
+        Self {
+            kind,
+            is_deflated,
+            payload,
+            checked: 0,
+            empty_frames: 0,
+            inflated: Vec::new(),
+            is_done: false,
+        }
     }
 
     /// Fails on broken text as soon as it is there, not only when the message ends.

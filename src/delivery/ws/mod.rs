@@ -78,7 +78,7 @@ impl Desk for ServerDesk {
         identity: &Identity,
         conversation: ConversationId,
     ) -> Result<Position, CommandError> {
-        let actor = Actor(identity.subject.clone());
+        let actor = Actor::user(&identity.subject);
         self.commands.mark_read(identity.client_id, &actor, conversation).await
     }
 }
@@ -166,14 +166,10 @@ impl Endpoint for WebSocketEndpoint {
         Ok(match opened {
             Ok(opened) => Takeover::attach(response, move |taken| {
                 let connection = endpoint.connection(taken, &agreed, opened);
-                async move {
-                    connection.run().await;
-                    None
-                }
+                connection.run()
             }),
             Err(problem) => Takeover::attach(response, move |taken| async move {
                 endpoint.send_away(taken, &agreed, problem).await;
-                None
             }),
         })
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::auth::cors::is_allowed;
+
 /// Settings of WebSocket connections.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -44,7 +46,7 @@ impl Default for WebSocketSettings {
 
 impl WebSocketSettings {
     pub(super) fn may_connect(&self, origin: &str) -> bool {
-        self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+        is_allowed(&self.allowed_origins, origin)
     }
 
     pub(super) fn close_timeout(&self) -> Duration {

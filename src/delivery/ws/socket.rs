@@ -10,22 +10,23 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     future::poll_fn,
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::engine::{Reader, Received, Violation};
-use crate::delivery::listener::{stream::Stream, takeover::Taken};
+use crate::delivery::{
+    listener::{stream::Stream, takeover::Taken},
+    write::poll_write,
+};
 
 /// Bytes read at once, by whichever connection of the thread has some.
 const READ_BYTES: usize = 16_384;
-/// Slices written with one system call. More wait for the next.
-const SLICES_MAX: usize = 64;
 /// Frames that an idle socket may keep room for.
 const OUTBOX_KEPT: usize = 4;
 
@@ -79,40 +80,12 @@ impl Socket {
     /// Writes what waits, as much at once as the kernel takes. Ready when nothing waits.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.outbox_bytes > 0 {
-            let stream = Pin::new(&mut self.stream);
-            let written = if self.outbox.len() == 1 {
-                // The kernel takes one buffer with less ado than a list of one.
-                ready!(stream.poll_write(cx, &self.outbox[0]))?
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let count = slices
-                    .iter_mut()
-                    .zip(&self.outbox)
-                    .map(|(slice, frame)| *slice = IoSlice::new(frame))
-                    .count();
-                ready!(stream.poll_write_vectored(cx, &slices[..count]))?
-            };
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.forget_written(written);
+            self.outbox_bytes -= ready!(poll_write(&mut self.stream, cx, &mut self.outbox))?;
         }
         if self.outbox.capacity() > OUTBOX_KEPT {
             self.outbox = VecDeque::new();
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn forget_written(&mut self, mut written: usize) {
-        self.outbox_bytes -= written;
-        while let Some(first) = self.outbox.front_mut() {
-            if first.len() > written {
-                first.advance(written);
-                return;
-            }
-            written -= first.len();
-            self.outbox.pop_front();
-        }
     }
 
     /// Reads once and hands on what came of it. Ready when something was read.

@@ -62,8 +62,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let filter = prop_oneof![
         2 => Just(Filter::ALL),
         1 => (1..4u32).prop_map(|id| Filter { conversation: Some(ConversationId(id)), ..Filter::ALL }),
-        1 => Just(Filter { types: Types::NONE.with(EventType::NewMessage), conversation: None }),
-        1 => Just(Filter { types: Types::NONE.with(EventType::StatsUpdated), conversation: None }),
+        1 => Just(Filter { types: Types::NONE.with(EventType::NewMessage), ..Filter::ALL }),
+        1 => Just(Filter { types: Types::NONE.with(EventType::StatsUpdated), ..Filter::ALL }),
     ];
     let budget = (1..600usize, prop_oneof![Just(u32::MAX), 1..6u32])
         .prop_map(|(bytes, events)| Budget { bytes, events });

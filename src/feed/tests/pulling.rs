@@ -1,12 +1,13 @@
 //! Single situations: windows, conflation, hand-over, resets.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{pin::pin, sync::atomic::Ordering, task::Poll, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
 use super::table::{CLIENT, World, drain, event, event_of, ids};
 use crate::{
-    domain::ids::{ConversationId, Position},
+    domain::ids::{ClientId, ConversationId, Position},
     feed::{
         FeedSettings,
         filter::Filter,
@@ -104,7 +105,7 @@ async fn polls_of_a_quiet_tenant_read_the_table_once() {
     world.hub.committed(&world.table.commit(Vec::new(), 9));
     for _ in 0..10 {
         let mut poll = after(&world, 1);
-        assert!(poll.ready_batch(ALL).await.is_none());
+        assert!(poll.ready_batch(ALL, world.hub.head()).await.is_none());
         assert_eq!(poll.cursor(), Cursor { position: Position(1), ordinal: 0 });
     }
     assert_eq!(world.table.pages_read.load(Ordering::SeqCst), 1);
@@ -120,7 +121,7 @@ async fn the_cursor_moves_past_hidden_events() {
     let mut subscriber = world.hub.subscribe(CLIENT, Start::Live, filter, Encoding::Json);
     let begin = subscriber.cursor();
     let mut other_tenants = event(1, 0);
-    other_tenants.client_id = crate::domain::ids::ClientId(9);
+    other_tenants.client_id = ClientId(9);
     world.publish(vec![other_tenants]);
     assert_eq!(drain(&mut subscriber, ALL).await.0.len(), 0);
     assert_eq!(subscriber.cursor(), begin, "nothing of this tenant");
@@ -137,7 +138,15 @@ async fn a_cursor_ahead_of_this_instance_waits_and_one_beyond_the_log_is_unknown
     world.table.log_head.store(5, Ordering::SeqCst);
     let mut ahead = after(&world, 4);
     let mut beyond = after(&world, 6);
-    assert!(timeout(Duration::from_secs(60), ahead.next_batch(ALL)).await.is_err());
+    let start = Instant::now();
+    assert!(ahead.ready_batch(ALL, world.hub.head()).await.is_none(), "nothing is there for it");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert!(timeout(Duration::from_secs(20), ahead.next_batch(ALL)).await.is_err());
+    // This instance may be stuck: another one can serve it.
+    assert!(matches!(ahead.next_batch(ALL).await, Next::Unavailable));
+    assert_eq!(start.elapsed().as_secs(), 30);
+    assert_eq!(ahead.cursor(), Cursor { position: Position(4), ordinal: 0 });
+    assert!(timeout(Duration::from_secs(20), ahead.next_batch(ALL)).await.is_err());
     let next = beyond.next_batch(ALL).await;
     assert!(
         matches!(next, Next::Reset { reason: ResetReason::UnknownCursor, cursor } if cursor == world.hub.head())
@@ -199,6 +208,91 @@ async fn a_pause_comes_after_exactly_what_lies_before_it() {
         assert!(matches!(subscriber.next_batch(ALL).await, Next::Paused));
         assert_eq!(drain(subscriber, ALL).await.0.len(), 3);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_beyond_this_instance_comes_with_another_tenants_events() {
+    let world = World::new(FeedSettings::default());
+    world.publish(vec![event(3, 0)]);
+    // The ring is there, so that nothing leads to the table.
+    let mut subscriber = live(&world);
+    let mut others = event(4, 0);
+    others.client_id = ClientId(9);
+    let committed = world.table.commit(vec![others], 4);
+    subscriber.pause_at(Cursor::end_of(Position(4)));
+    let wait = timeout(Duration::from_secs(1), subscriber.next_batch(ALL));
+    assert!(wait.await.is_err(), "the feed has not heard of it");
+    let start = Instant::now();
+    let (next, ()) =
+        tokio::join!(subscriber.next_batch(ALL), async { world.hub.committed(&committed) });
+    assert!(matches!(next, Next::Paused), "{next:?}");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_there_ends_however_much_comes_in_meanwhile() {
+    let world = World::new(FeedSettings { batch_window_ms: 5, ..FeedSettings::default() });
+    let filter = Filter { conversation: Some(ConversationId(2)), ..Filter::ALL };
+    let mut subscriber = world.hub.subscribe(CLIENT, Start::Live, filter, Encoding::Json);
+    world.publish(vec![event(1, 0)]);
+    let until = world.hub.head();
+    let mut ready = pin!(subscriber.ready_batch(ALL, until));
+    for position in 2..100 {
+        // Whenever it looks, something has come in that waits to be sealed.
+        world.publish(vec![event(position, 0)]);
+        if let Poll::Ready(found) = futures_util::poll!(ready.as_mut()) {
+            assert!(found.is_none(), "{found:?}");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it does not come back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn quiet_rings_make_room_for_busy_ones() {
+    let rings_bytes_max = 200_000;
+    let world = World::new(FeedSettings { rings_bytes_max, ..FeedSettings::default() });
+    let _screens: Vec<_> = (1..=5)
+        .map(|tenant| {
+            world.hub.subscribe(ClientId(tenant), Start::Live, Filter::ALL, Encoding::Json)
+        })
+        .collect();
+    let mut position = 0;
+    let mut burst = async |tenant: u32, segments: u32| {
+        for _ in 0..segments {
+            position += 1;
+            let mut large = event(position, 0);
+            large.client_id = ClientId(tenant);
+            large.json = Bytes::from(vec![b'x'; 20_000]);
+            world.publish(vec![large]);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // The first two hold four segments each, and those that come last find room for one.
+    for tenant in 1..=5 {
+        burst(tenant, 4).await;
+    }
+    assert_eq!(world.hub.bytes(), 240_000);
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert_eq!(world.hub.bytes(), 180_000, "the longest quiet one keeps its newest segment");
+    burst(5, 1).await;
+    assert_eq!(world.hub.bytes(), 200_000, "a busy one keeps more than that again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_ring_leaves_nothing_in_the_account() {
+    let settings = FeedSettings { ring_idle_s: 10, batch_window_ms: 60_000, ..Default::default() };
+    let world = World::new(settings);
+    drop(live(&world));
+    world.publish(vec![event(1, 0)]);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    // They wait to be sealed, and most of them would be left out then.
+    let state = |position| event_of(position, 0, EventType::StatsUpdated, 0);
+    world.publish((2..=9).map(state).collect());
+    assert!(world.hub.bytes() > 0);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!((world.hub.rings(), world.hub.bytes()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,6 +70,12 @@ impl Waha {
         Ok(Self { mandates })
     }
 
+    /// Whether a header's value can be a signature at all, of which nothing is known before the
+    /// body is there.
+    pub fn is_signature(header: Option<&str>) -> bool {
+        header.and_then(signature::tag).is_some()
+    }
+
     /// Takes a webhook: the value of `X-Webhook-Hmac`, the body as it came, and the time at
     /// which it came (for events that tell none).
     pub fn receive(

@@ -132,6 +132,12 @@ impl WhatsAppCloud {
         Ok(inbound)
     }
 
+    /// Whether a header's value can be a signature at all, of which nothing is known before the
+    /// body is there.
+    pub fn is_signature(header: Option<&str>) -> bool {
+        header.and_then(signature::tag).is_some()
+    }
+
     /// The mandates of the secrets that made this signature.
     fn verified(
         &self,

@@ -15,8 +15,11 @@ use crate::{
     },
     event_log::{Append, EventLog, Expected, StoreIdentity, StreamName, memory::MemoryLog},
     projection::{
-        CommittedBatch, FeedSink, PublicFrame, follow::follow, queries::Queries,
-        read_model::ReadModel, tests::logs::record,
+        CommittedBatch, FeedSink, PublicFrame,
+        follow::follow,
+        queries::{Queries, QueryError},
+        read_model::ReadModel,
+        tests::logs::record,
     },
     runtime::shutdown::Shutdown,
     wire::{cursor::Cursor, event_type::EventType},
@@ -67,9 +70,11 @@ async fn what_is_appended_is_projected_fed_and_read() {
     let shutdown = Shutdown::new();
     let model = bench.model();
     let queries = Queries::open(&model).unwrap();
+    assert!(matches!(queries.complete().await, Err(QueryError::Incomplete)));
     let mut following =
         follow(model, log.clone(), sink.clone(), bench.clock.clone(), &shutdown).unwrap();
     following.caught_up.wait_for(|caught_up| *caught_up).await.unwrap();
+    queries.complete().await.unwrap();
 
     let position = append(&log, [event(received(9, 99_000, "hola"))]).await;
     let cursor = Cursor { position, ordinal: 0 };
@@ -84,9 +89,10 @@ async fn what_is_appended_is_projected_fed_and_read() {
     following.ended().await.unwrap();
     assert!(matches!(
         queries.at_least(Cursor::end_of(Position(u64::MAX)), Duration::from_secs(20)).await,
-        Err(crate::projection::queries::QueryError::Broken(_))
+        Err(QueryError::Broken(_))
     ));
     // What was read before can be read on.
+    queries.complete().await.unwrap();
     assert!(queries.conversation(ClientId(1), ConversationId(9)).await.unwrap().is_some());
     drop(ReadModel::open(&bench.settings, super::EPOCH, position).unwrap());
 }

@@ -113,7 +113,9 @@ fn a_read_model_that_cannot_go_on_is_made_anew() {
     let connection = rusqlite::Connection::open(&bench.settings.path).unwrap();
     connection.execute("UPDATE meta SET fold_version = fold_version + 1", []).unwrap();
     drop(connection);
+    assert!(check(&bench.settings.path).unwrap().is_stale());
     assert_eq!(reopened(EPOCH, head).checkpoint(), Position::START);
+    assert!(!check(&bench.settings.path).unwrap().is_stale());
 }
 
 #[test]

@@ -50,9 +50,16 @@ pub(super) struct Follower {
     subscriber: Option<Subscriber>,
     /// Where it resumes.
     stands: Cursor,
-    /// What it got: a leg for each time that it had to begin at another place.
-    legs: Vec<Leg>,
+    ledger: Ledger,
     may_reset: bool,
+}
+
+/// What one that follows was told: a leg for each time that it had to begin at another place.
+pub(super) struct Ledger {
+    filter: Filter,
+    /// For complaints.
+    whose: String,
+    legs: Vec<Leg>,
 }
 
 struct Leg {
@@ -68,7 +75,7 @@ impl Follower {
             instance: plan.instance,
             subscriber: None,
             stands: Cursor::START,
-            legs: Vec::new(),
+            ledger: Ledger::new(plan.filter, format!("{plan:?}")),
             may_reset,
         }
     }
@@ -80,14 +87,14 @@ impl Follower {
     fn connected(&mut self, instance: &Instance) -> &mut Subscriber {
         let Plan { client, filter, encoding, live, .. } = self.plan;
         self.subscriber.get_or_insert_with(|| {
-            let start = match self.legs.is_empty() && live {
+            let start = match !self.ledger.has_begun() && live {
                 true => Start::Live,
                 false => Start::After(self.stands),
             };
             let subscriber = instance.hub.subscribe(client, start, filter, encoding);
-            if self.legs.is_empty() {
+            if !self.ledger.has_begun() {
                 self.stands = subscriber.resume_cursor();
-                self.legs.push(Leg { start: self.stands, got: Vec::new() });
+                self.ledger.begin(self.stands);
             }
             subscriber
         })
@@ -103,12 +110,12 @@ impl Follower {
                 self.stands = batch.cursor;
                 let decoded = decode(&batch, encoding, instance.hub.epoch());
                 assert_eq!(decoded.len(), batch.events as usize);
-                self.legs.last_mut().expect("a leg").got.extend(decoded);
+                self.ledger.take(decoded);
             }
             Ok(Next::Reset { reason, cursor }) if self.may_reset => {
                 assert_ne!(reason, ResetReason::UnknownCursor, "{:?}", self.plan);
                 self.stands = cursor;
-                self.legs.push(Leg { start: cursor, got: Vec::new() });
+                self.ledger.begin(cursor);
             }
             Ok(Next::Unavailable) | Err(_) => {}
             Ok(other) => panic!("{other:?} of {:?}", self.plan),
@@ -133,12 +140,38 @@ impl Follower {
         match loss {
             Loss::Nothing => {}
             Loss::NothingAndToldPlace => self.stands = subscriber.resume_cursor(),
-            Loss::Tail(events) => {
-                let Leg { start, got } = self.legs.last_mut().expect("a leg");
-                got.truncate(got.len().saturating_sub(events));
-                self.stands = got.last().map_or(*start, |(cursor, _)| *cursor);
-            }
+            Loss::Tail(events) => self.stands = self.ledger.lose(events),
         }
+    }
+
+    pub(super) fn check(&self, feed: &Feed) {
+        self.ledger.check(feed);
+    }
+}
+
+impl Ledger {
+    pub(super) fn new(filter: Filter, whose: String) -> Self {
+        Self { filter, whose, legs: Vec::new() }
+    }
+
+    /// From here on everything is owed.
+    pub(super) fn begin(&mut self, start: Cursor) {
+        self.legs.push(Leg { start, got: Vec::new() });
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        !self.legs.is_empty()
+    }
+
+    pub(super) fn take(&mut self, events: impl IntoIterator<Item = (Cursor, Vec<u8>)>) {
+        self.legs.last_mut().expect("a leg").got.extend(events);
+    }
+
+    /// The last `events` of this leg never arrived; answers the place of what did.
+    pub(super) fn lose(&mut self, events: usize) -> Cursor {
+        let Leg { start, got } = self.legs.last_mut().expect("a leg");
+        got.truncate(got.len().saturating_sub(events));
+        got.last().map_or(*start, |(cursor, _)| *cursor)
     }
 
     /// It got what it was owed: all of it in the last leg, and in those before all up to some
@@ -147,10 +180,10 @@ impl Follower {
         let (last, before) = self.legs.split_last().expect("it was connected at the end");
         for leg in before {
             let (told, owed) = self.facts(leg, feed);
-            assert!(owed.starts_with(&told), "{told:?} of {owed:?}: {:?}", self.plan);
+            assert!(owed.starts_with(&told), "{told:?} of {owed:?}: {:?}", self.whose);
         }
         let (told, owed) = self.facts(last, feed);
-        assert_eq!(told, owed, "the facts after {:?} of {:?}", last.start, self.plan);
+        assert_eq!(told, owed, "the facts after {:?} of {:?}", last.start, self.whose);
 
         let latest = |events: &mut dyn Iterator<Item = (Cursor, &Expected)>| {
             let states = events.filter(|(_, event)| event.event_type.is_state());
@@ -159,7 +192,11 @@ impl Follower {
         };
         let told = latest(&mut last.got.iter().map(|(at, _)| (*at, &feed[at])));
         let due = latest(&mut self.owed(last, feed));
-        assert_eq!(told, due, "the latest of each state after {:?} of {:?}", last.start, self.plan);
+        assert_eq!(
+            told, due,
+            "the latest of each state after {:?} of {:?}",
+            last.start, self.whose
+        );
     }
 
     /// The facts that it was told in a leg and those that it was owed. What it was told is in
@@ -190,7 +227,7 @@ impl Follower {
     }
 
     fn sees(&self, event: &Expected) -> bool {
-        let Filter { types, conversation } = self.plan.filter;
+        let Filter { types, conversation, .. } = self.filter;
         let of_conversation = conversation.is_none() || conversation == event.conversation;
         of_conversation && (types == Types::ALL || types.contains(event.event_type))
     }
@@ -201,7 +238,7 @@ fn text(json: &[u8]) -> &str {
 }
 
 /// The events of a batch as a client of this encoding reads them.
-fn decode(batch: &Batch, encoding: Encoding, epoch: &str) -> Vec<(Cursor, Vec<u8>)> {
+pub(super) fn decode(batch: &Batch, encoding: Encoding, epoch: &str) -> Vec<(Cursor, Vec<u8>)> {
     let bytes = batch.bytes.concat();
     let events = match encoding {
         Encoding::Json => json_events(&bytes),
@@ -235,7 +272,7 @@ fn sse_events(bytes: &[u8]) -> Vec<Vec<u8>> {
     whole.split("\n\n").map(event).collect()
 }
 
-fn ws_events(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn ws_events(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut events = Vec::new();
     while let [head, length, rest @ ..] = bytes {
         assert_eq!(head & !0x40, 0x81, "a final text frame, deflated or not");
@@ -263,7 +300,7 @@ fn ws_events(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// What was deflated and flushed, as far as it goes.
-fn inflate(deflated: &[u8]) -> Vec<u8> {
+pub(super) fn inflate(deflated: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 << 20);
     Decompress::new(false)
         .decompress_vec(deflated, &mut out, FlushDecompress::Sync)

@@ -3,7 +3,19 @@
 use std::{path::PathBuf, sync::Arc};
 
 use condorito::{
-    domain::{ids::Position, time::Timestamp},
+    auth::{
+        Auth, AuthSettings, Identity, Scopes,
+        mint::{Mint, mint},
+    },
+    delivery::{
+        poll::Poll,
+        sessions::Sessions,
+        settings::{DeliverySettings, ReadBounds},
+    },
+    domain::{
+        ids::{ClientId, Position},
+        time::Timestamp,
+    },
     event_log::EventLog,
     feed::{FeedSettings, hub::Hub, past::StoredPast},
     projection::{
@@ -12,7 +24,7 @@ use condorito::{
         read_model::ReadModel,
         settings::ProjectionSettings,
     },
-    runtime::{clock::ManualClock, shutdown::Shutdown},
+    runtime::{clock::ManualClock, secret::Secret, shutdown::Shutdown},
     wire::cursor::Cursor,
 };
 use tempfile::TempDir;
@@ -31,6 +43,8 @@ pub(super) struct Size {
 
 /// How long a forgetful instance keeps facts. Its clock starts that much after the stories do.
 const KEPT_S: u64 = 60;
+/// How long tokens last.
+const TOKEN_TTL_S: u64 = 365 * 24 * 3600;
 /// Events that a forgetful instance leads a follower through.
 const BACKLOG_EVENTS: u64 = 20;
 
@@ -41,6 +55,8 @@ pub(super) struct Instance {
     running: Option<Running>,
     pub queries: Queries,
     pub hub: Arc<Hub>,
+    pub sessions: Arc<Sessions>,
+    pub polls: Poll,
 }
 
 struct Running {
@@ -53,8 +69,30 @@ impl Instance {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("read-model.db");
         let clock = Arc::new(ManualClock::at(Timestamp(NOON.0 + 60_000)));
-        let (running, queries, hub) = open(log, file, size, clock.clone()).await;
-        Self { folder, size, clock, running: Some(running), queries, hub }
+        let Opened { running, queries, hub, sessions, polls } =
+            open(log, file, size, clock.clone()).await;
+        Self { folder, size, clock, running: Some(running), queries, hub, sessions, polls }
+    }
+
+    /// Who follows a tenant's feed, for longer than any story takes.
+    pub(super) fn identity(&self, client: ClientId) -> Identity {
+        Identity {
+            subject: "screen".to_owned(),
+            client_id: client,
+            scopes: Scopes::EVENTS_READ,
+            expires_at: NOON.plus_ms(1000 * i64::try_from(TOKEN_TTL_S).expect("a short time")),
+        }
+    }
+
+    /// The same, for requests.
+    pub(super) fn token(&self, client: ClientId) -> String {
+        let order = Mint {
+            subject: "screen".to_owned(),
+            client_id: client,
+            scopes: Scopes::EVENTS_READ,
+            ttl_s: TOKEN_TTL_S,
+        };
+        mint(&auth_settings(), &order, NOON).expect("a token")
     }
 
     pub(super) async fn restart(&mut self, log: Arc<dyn EventLog>, rebuild: bool) {
@@ -63,8 +101,10 @@ impl Instance {
         if rebuild {
             std::fs::remove_file(&file).expect("the read model is a file");
         }
-        let (running, queries, hub) = open(log, file, self.size, self.clock.clone()).await;
+        let Opened { running, queries, hub, sessions, polls } =
+            open(log, file, self.size, self.clock.clone()).await;
         (self.running, self.queries, self.hub) = (Some(running), queries, hub);
+        (self.sessions, self.polls) = (sessions, polls);
     }
 
     pub(super) async fn stop(mut self) {
@@ -88,12 +128,25 @@ impl Instance {
     }
 }
 
+struct Opened {
+    running: Running,
+    queries: Queries,
+    hub: Arc<Hub>,
+    sessions: Arc<Sessions>,
+    polls: Poll,
+}
+
+fn auth_settings() -> AuthSettings {
+    let secret = "a secret of at least thirty-two bytes".to_owned();
+    AuthSettings { secret: Some(Secret::new(secret)), ..AuthSettings::default() }
+}
+
 async fn open(
     log: Arc<dyn EventLog>,
     path: PathBuf,
     size: Size,
     clock: Arc<ManualClock>,
-) -> (Running, Queries, Arc<Hub>) {
+) -> Opened {
     let mut settings = ProjectionSettings { path, readers: 2, ..ProjectionSettings::default() };
     let mut feed = FeedSettings { batch_window_ms: 1, ..FeedSettings::default() };
     if size.forgetful {
@@ -120,6 +173,22 @@ async fn open(
     let shutdown = Shutdown::new();
     let past = Arc::new(StoredPast::new(queries.clone(), log.clone()));
     let hub = Hub::start(past, feed, &shutdown);
-    let following = follow(model, log, hub.clone(), clock, &shutdown).expect("a projector");
-    (Running { shutdown, following }, queries, hub)
+    let following = follow(model, log, hub.clone(), clock.clone(), &shutdown).expect("a projector");
+    let mut delivery = DeliverySettings::default();
+    if size.tight {
+        delivery.write_bytes_max = 700;
+    }
+    let bounds = ReadBounds { snapshot_conversations_max: 1000, at_least_wait: STUCK };
+    let sessions = Sessions::new(
+        hub.clone(),
+        Arc::new(queries.clone()),
+        clock.clone(),
+        delivery,
+        bounds,
+        shutdown.clone(),
+    );
+    let auth = Auth::start(&auth_settings(), clock, &shutdown).await.expect("a secret");
+    let polls = Poll::new(sessions.clone(), auth);
+    let running = Running { shutdown, following };
+    Opened { running, queries, hub, sessions, polls }
 }

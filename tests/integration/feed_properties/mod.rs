@@ -1,6 +1,7 @@
 //! Any log, told to any follower, over any disturbance: each gets exactly the facts after its
 //! cursor, in order, once, and the latest of each state key; and every byte is what a fold of the
-//! log alone gives.
+//! log alone gives. Followers are bare subscribers, and screens, which follow as clients do:
+//! through sessions over WebSocket and event streams, and by polling, with snapshots.
 //!
 //! Two instances with different settings follow one log. While it grows, followers pull through
 //! each encoding with different filters and budgets, lose connections in the middle of a batch,
@@ -12,6 +13,7 @@
 mod expected;
 mod follower;
 mod instance;
+mod screen;
 mod script;
 
 use std::{sync::Arc, time::Duration};
@@ -28,6 +30,7 @@ use self::{
     expected::Expectation,
     follower::{Follower, Loss},
     instance::Instance,
+    screen::Screen,
     script::{Happening, Step, Story, a_story},
 };
 
@@ -41,6 +44,7 @@ struct World {
     log: Arc<MemoryLog>,
     instances: [Instance; 2],
     followers: Vec<Follower>,
+    screens: Vec<Screen>,
     snapshots: Vec<(ClientId, Snapshot)>,
     appended: u64,
 }
@@ -55,7 +59,9 @@ impl World {
         let may_reset = story.sizes.iter().any(|size| size.forgetful);
         let followers = story.followers.iter();
         let followers = followers.map(|plan| Follower::new(plan, may_reset)).collect();
-        Self { log, instances, followers, snapshots: Vec::new(), appended: 0 }
+        let screens = story.screens.iter();
+        let screens = screens.map(|plan| Screen::new(plan, may_reset)).collect();
+        Self { log, instances, followers, screens, snapshots: Vec::new(), appended: 0 }
     }
 
     async fn play(&mut self, step: &Step) {
@@ -67,19 +73,36 @@ impl World {
                     self.pull(*who, budget).await;
                 }
             }
-            Step::Lose { who, loss } => {
-                let who = who.index(self.followers.len());
-                self.followers[who].lose(*loss);
+            Step::Look { who, times } => {
+                let who = who.index(self.screens.len());
+                let screen = &mut self.screens[who];
+                for _ in 0..*times {
+                    screen.look(&self.instances[screen.instance], PULL_WAIT).await;
+                }
             }
-            Step::Move { who } => {
-                let who = who.index(self.followers.len());
-                self.followers[who].lose(Loss::Nothing);
-                self.followers[who].instance ^= 1;
-            }
+            Step::Lose { who, loss } => match self.of(*who) {
+                Who::Follower(follower) => follower.lose(*loss),
+                Who::Screen(screen) => screen.lose(*loss),
+            },
+            Step::Move { who } => match self.of(*who) {
+                Who::Follower(follower) => {
+                    follower.lose(Loss::Nothing);
+                    follower.instance ^= 1;
+                }
+                Who::Screen(screen) => {
+                    screen.lose(Loss::Nothing);
+                    screen.instance ^= 1;
+                }
+            },
             Step::Restart { instance, rebuild } => {
                 for follower in &mut self.followers {
                     if follower.instance == *instance {
                         follower.lose(Loss::Nothing);
+                    }
+                }
+                for screen in &mut self.screens {
+                    if screen.instance == *instance {
+                        screen.lose(Loss::Nothing);
                     }
                 }
                 self.instances[*instance].restart(self.log.clone(), *rebuild).await;
@@ -116,6 +139,14 @@ impl World {
         self.log.append(batch).await.expect("a log in memory");
     }
 
+    fn of(&mut self, who: prop::sample::Index) -> Who<'_> {
+        let who = who.index(self.followers.len() + self.screens.len());
+        match who.checked_sub(self.followers.len()) {
+            Some(screen) => Who::Screen(&mut self.screens[screen]),
+            None => Who::Follower(&mut self.followers[who]),
+        }
+    }
+
     async fn pull(&mut self, who: prop::sample::Index, budget: Budget) {
         let who = who.index(self.followers.len());
         let follower = &mut self.followers[who];
@@ -133,22 +164,36 @@ impl World {
             let instance = &self.instances[follower.instance];
             follower.pull_to(instance, Cursor::end_of(head)).await;
         }
+        for screen in &mut self.screens {
+            let instance = &self.instances[screen.instance];
+            screen.look_to(instance, Cursor::end_of(head)).await;
+        }
     }
 
     async fn check(&self) {
         let records = self.log.read(Position::START, usize::MAX).await.expect("a log in memory");
         let epoch = &self.log.identity().epoch;
         let expectation = Expectation::of(&records, epoch);
-        for (client, snapshot) in &self.snapshots {
+        let of_screens = self.screens.iter().flat_map(|screen| &screen.snapshots);
+        for (client, snapshot) in self.snapshots.iter().chain(of_screens) {
             expected::check_snapshot(&records, epoch, *client, snapshot);
         }
         for follower in &self.followers {
             follower.check(expectation.feed(follower.client()));
         }
+        for screen in &self.screens {
+            screen.check(expectation.feed(screen.client()));
+        }
         for instance in &self.instances {
             expectation.check_read_model(&instance.queries).await;
         }
     }
+}
+
+/// One of those who follow.
+enum Who<'a> {
+    Follower(&'a mut Follower),
+    Screen(&'a mut Screen),
 }
 
 fn play(story: &Story) {
@@ -161,6 +206,7 @@ fn play(story: &Story) {
         }
         world.finish().await;
         world.check().await;
+        drop(world.screens);
         for instance in world.instances {
             instance.stop().await;
         }

@@ -27,6 +27,7 @@ use super::{
     CLIENTS,
     follower::{Loss, Plan},
     instance::Size,
+    screen::{ScreenPlan, Way},
 };
 
 /// When the stories begin.
@@ -36,6 +37,7 @@ pub(super) const NOON: Timestamp = Timestamp(1_795_521_600_000);
 pub(super) struct Story {
     pub sizes: [Size; 2],
     pub followers: Vec<Plan>,
+    pub screens: Vec<ScreenPlan>,
     pub steps: Vec<Step>,
 }
 
@@ -46,6 +48,11 @@ pub(super) enum Step {
         who: Index,
         bytes: usize,
         events: u32,
+        times: u8,
+    },
+    /// A screen takes what comes next.
+    Look {
+        who: Index,
         times: u8,
     },
     Lose {
@@ -105,11 +112,37 @@ enum What {
 
 /// With `forgetful` instances followers may be told to reset, else never.
 pub(super) fn a_story(forgetful: bool) -> impl Strategy<Value = Story> {
-    (any::<[bool; 2]>(), vec(a_plan(), 1..6), vec(a_step(), 1..40)).prop_map(
-        move |(tight, followers, steps)| Story {
+    let cast = (vec(a_plan(), 1..5), vec(a_screen(), 1..5));
+    (any::<[bool; 2]>(), cast, vec(a_step(), 1..40)).prop_map(
+        move |(tight, (followers, screens), steps)| Story {
             sizes: tight.map(|tight| Size { tight, forgetful }),
             followers,
+            screens,
             steps,
+        },
+    )
+}
+
+/// Filters by type alone: one by conversation follows it through merges, and what it shows then
+/// depends on when it was made.
+fn a_screen() -> impl Strategy<Value = ScreenPlan> {
+    let types = prop_oneof![
+        2 => Just(Types::ALL),
+        1 => subsequence(EventType::ALL.to_vec(), 1..4).prop_map(|types| types.into_iter().collect()),
+    ];
+    let way = prop_oneof![
+        2 => any::<bool>().prop_map(|deflate| Way::WebSocket { deflate }),
+        2 => any::<bool>().prop_map(|gzip| Way::EventStream { gzip }),
+        2 => prop_oneof![1..5_u32, Just(1000)].prop_map(|limit| Way::Polling { limit }),
+    ];
+    (a_client(), types, way, 0..2_usize, any::<bool>(), any::<bool>()).prop_map(
+        |(client, types, way, instance, snapshot, live)| ScreenPlan {
+            client,
+            filter: Filter { types, ..Filter::ALL },
+            way,
+            instance,
+            snapshot,
+            live,
         },
     )
 }
@@ -130,7 +163,7 @@ fn a_plan() -> impl Strategy<Value = Plan> {
     (a_client(), types, conversation, encoding, 0..2_usize, any::<bool>()).prop_map(
         |(client, types, conversation, encoding, instance, live)| Plan {
             client,
-            filter: Filter { types, conversation },
+            filter: Filter { types, conversation, ..Filter::ALL },
             encoding,
             instance,
             live,
@@ -154,6 +187,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         8 => vec(a_happening(), 1..12).prop_map(Step::Append),
         8 => (any::<Index>(), bytes, events, 1..4_u8)
             .prop_map(|(who, bytes, events, times)| Step::Pull { who, bytes, events, times }),
+        8 => (any::<Index>(), 1..5_u8).prop_map(|(who, times)| Step::Look { who, times }),
         3 => (any::<Index>(), loss).prop_map(|(who, loss)| Step::Lose { who, loss }),
         2 => any::<Index>().prop_map(|who| Step::Move { who }),
         1 => (0..2_usize, any::<bool>())
