@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::{
     auth::Auth,
     command::Commands,
-    gateway::{waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    gateway::{outbound::Lines, waha::Waha, whatsapp_cloud::WhatsAppCloud},
     ingest::Ingest,
     projection::queries::Queries,
     runtime::clock::Clock,
@@ -37,6 +37,7 @@ mod shapes;
 mod snapshot;
 mod static_pages;
 mod stats;
+mod templates;
 mod tickets;
 mod validate;
 mod webhooks;
@@ -56,6 +57,8 @@ pub struct Deps {
     pub queries: Queries,
     pub ingest: Ingest,
     pub gateways: Gateways,
+    /// Whom to ask for what providers know.
+    pub lines: Arc<dyn Lines>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
 }
