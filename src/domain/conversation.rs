@@ -121,6 +121,9 @@ pub struct Conversation {
     pub window_expires_at: Option<Timestamp>,
     /// When the contact wrote first since we last answered: start of the response time.
     pub awaiting_response_since: Option<Timestamp>,
+    /// When a person of the company last wrote to the contact, here or on the phone: the bot keeps
+    /// quiet for a while then.
+    pub person_answered_at: Option<Timestamp>,
     /// The conversation in which this one lives on after a merge. This one is empty then, is
     /// not counted and not listed.
     pub merged_into: Option<ConversationId>,
@@ -151,6 +154,7 @@ impl Conversation {
             marketing: None,
             window_expires_at: None,
             awaiting_response_since: None,
+            person_answered_at: None,
             merged_into: None,
             created_at: at,
             updated_at: at,

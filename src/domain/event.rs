@@ -73,6 +73,20 @@ pub enum EventData {
         conversation_id: ConversationId,
         message_id: MessageId,
     },
+    /// The claim is given back: it is sure that nothing was sent, or a person wants the message
+    /// sent (again) although nobody knows. From here on it may be claimed anew.
+    SendReleased {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        /// The bulk it is of, so that whoever follows the log knows its place in line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bulk_id: Option<BulkId>,
+    },
+    /// The provider was called and nobody knows what came of it. It is not sent again by itself.
+    SendDoubted {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+    },
     MessageSent(StatusChange),
     MessageDelivered(StatusChange),
     MessageRead(StatusChange),
@@ -261,6 +275,8 @@ impl EventData {
             EventData::ConversationOpened { conversation_id, .. }
             | EventData::ContactChanged { conversation_id, .. }
             | EventData::SendStarted { conversation_id, .. }
+            | EventData::SendReleased { conversation_id, .. }
+            | EventData::SendDoubted { conversation_id, .. }
             | EventData::ConversationChanged { conversation_id, .. }
             | EventData::ConversationRead { conversation_id }
             | EventData::MarketingPreferenceChanged { conversation_id, .. }

@@ -160,6 +160,7 @@ fn absorb(into: &mut Conversation, from: &Conversation) {
     into.window_expires_at = into.window_expires_at.max(from.window_expires_at);
     into.awaiting_response_since =
         [into.awaiting_response_since, from.awaiting_response_since].into_iter().flatten().min();
+    into.person_answered_at = into.person_answered_at.max(from.person_answered_at);
     into.created_at = into.created_at.min(from.created_at);
 }
 

@@ -92,6 +92,18 @@ pub(super) fn send_started(number: u128) -> EventData {
     EventData::SendStarted { conversation_id: ConversationId(1), message_id: message_id(number) }
 }
 
+pub(super) fn send_released(number: u128) -> EventData {
+    EventData::SendReleased {
+        conversation_id: ConversationId(1),
+        message_id: message_id(number),
+        bulk_id: None,
+    }
+}
+
+pub(super) fn send_doubted(number: u128) -> EventData {
+    EventData::SendDoubted { conversation_id: ConversationId(1), message_id: message_id(number) }
+}
+
 /// What the provider told of its message `wamid.number`, at noon and `seconds`.
 pub(super) fn told(number: u128, seconds: i64) -> StatusChange {
     StatusChange {

@@ -265,6 +265,7 @@ fn visible(conversation: &Conversation) -> Conversation {
     Conversation {
         marketing: None,
         awaiting_response_since: None,
+        person_answered_at: None,
         merged_into: None,
         ..conversation.clone()
     }

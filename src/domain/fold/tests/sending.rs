@@ -3,7 +3,7 @@
 use super::{events::*, *};
 use crate::domain::{
     event::StatusChange,
-    message::{Direction, MessageStatus, Sender},
+    message::{Direction, IN_DOUBT_CODE, MessageStatus, Sender},
 };
 
 fn refused(number: u128, seconds: i64) -> EventData {
@@ -141,4 +141,51 @@ fn a_claim_of_nothing_is_none() {
     for number in 7..=9 {
         world.unmoved_by(send_started(number));
     }
+}
+
+#[test]
+fn a_doubt_is_shown_until_a_status_or_a_person_settles_it() {
+    let mut world = World::given([queued(7, Sender::Agent), send_started(7)]);
+    assert_eq!(world.hears(send_doubted(7)), ["status 7 Queued -1"]);
+    assert_eq!(world.message(7).error.as_ref().map(|error| error.code), Some(IN_DOUBT_CODE));
+    world.unmoved_by(send_doubted(7));
+    let mut released = World { state: snapshot(&world.state), ..World::new() };
+    assert_eq!(released.hears(send_released(7)), ["status 7 Queued"]);
+    assert!(!released.message(7).send_started);
+    assert_eq!(released.message(7).error, None);
+    released.unmoved_by(send_released(7));
+    assert_eq!(released.when(send_started(7)), [], "it may be claimed again");
+
+    let heard = world.hears(EventData::MessageDelivered(with_our_id(7, 2)));
+    assert_eq!(heard, ["status 7 Delivered", "conversation 1", "stats"]);
+    assert_eq!(world.message(7).error, None);
+    for settled in [send_released(7), send_doubted(7), send_started(7)] {
+        world.unmoved_by(settled);
+    }
+}
+
+#[test]
+fn what_is_not_claimed_is_neither_released_nor_in_doubt() {
+    let mut world = World::given([queued(7, Sender::Agent), received(8, 0)]);
+    for number in 7..=9 {
+        world.unmoved_by(send_released(number));
+        world.unmoved_by(send_doubted(number));
+    }
+}
+
+#[test]
+fn a_persons_answer_is_noted_and_no_one_elses() {
+    let mut world = World::given([received(1, 0)]);
+    for (number, sender) in [(2, Sender::Bot), (3, Sender::Bulk), (4, Sender::System)] {
+        world.when(queued(number, sender));
+        assert_eq!(world.conversation(1).person_answered_at, None, "{sender:?}");
+    }
+    world.when(queued(5, Sender::Agent));
+    assert_eq!(world.conversation(1).person_answered_at, Some(world.now));
+    // From the phone, later.
+    world.when(echoed(6, 3600));
+    assert_eq!(world.conversation(1).person_answered_at, Some(NOON.plus_ms(HOUR_MS)));
+    world.actor = "waha";
+    world.when(echoed(7, 7200));
+    assert_eq!(world.conversation(1).person_answered_at, Some(NOON.plus_ms(HOUR_MS)));
 }
