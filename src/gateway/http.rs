@@ -18,10 +18,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::outbound::{RetryScope, SendError};
-use crate::domain::message::ProviderError;
+use crate::domain::message::{NOT_SENDABLE_CODE, ProviderError};
 
-/// The code of an error that is ours and not the provider's: no provider's code is negative.
-pub const OWN_CODE: i64 = -1;
 /// The longest answer that is read; a page of templates is the longest that is asked for. One
 /// that is longer counts as none.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
@@ -199,7 +197,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// An error that we state ourselves.
 pub(super) fn own_error(title: &str, detail: &str) -> ProviderError {
-    ProviderError { code: OWN_CODE, title: title.to_owned(), detail: detail.to_owned() }
+    ProviderError { code: NOT_SENDABLE_CODE, title: title.to_owned(), detail: detail.to_owned() }
 }
 
 pub(super) fn final_error(title: &str, detail: &str) -> SendError {
