@@ -6,6 +6,7 @@
 
 pub mod days;
 pub mod observability;
+mod sending;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -32,7 +33,7 @@ use crate::{
     domain::ids::ClientId,
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
-    gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    gateway::{lines::TenantLines, outbound::Lines, routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
     ingest::Ingest,
     projection::{
         follow::{self, EndError},
@@ -81,8 +82,20 @@ impl App {
         let hub = Hub::start(past, settings.feed.clone(), &shutdown);
         let projector = follow::follow(model, log.clone(), hub.clone(), clock.clone(), &shutdown)?;
 
+        let lines = lines(&settings)?;
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
-        let commands = Arc::new(Commands::new(log.clone(), queries.clone(), clock.clone()));
+        let commands = Commands::new(log.clone(), queries.clone(), clock.clone())
+            .with_sending(sending::deciding(&settings, lines.clone()));
+        let commands = Arc::new(commands);
+        let signals = sending::start(
+            &settings,
+            log.clone(),
+            queries.clone(),
+            commands.clone(),
+            lines.clone(),
+            clock.clone(),
+            &shutdown,
+        );
         let sessions = Sessions::new(
             hub.clone(),
             Arc::new(queries.clone()),
@@ -106,8 +119,13 @@ impl App {
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
             gateways: gateways(&settings)?,
+            lines,
         });
-        let desk = Arc::new(ServerDesk { auth: auth.clone(), commands: commands.clone() });
+        let desk = Arc::new(ServerDesk {
+            auth: auth.clone(),
+            commands: commands.clone(),
+            signals: Arc::new(signals),
+        });
         let sockets = WebSocketEndpoint::new(desk, sessions.clone(), settings.websocket.clone());
         let routes = api::routes(deps)
             .at("/v1/ws", only_get(sockets))
@@ -169,6 +187,17 @@ fn gateways(settings: &Settings) -> anyhow::Result<Gateways> {
         whatsapp_cloud: WhatsAppCloud::new(&settings.whatsapp_cloud, routes.clone())?,
         waha: Waha::new(&settings.waha, &routes)?,
     })
+}
+
+/// Every tenant's way out.
+fn lines(settings: &Settings) -> anyhow::Result<Arc<dyn Lines>> {
+    let lines = TenantLines::new(
+        &settings.whatsapp_cloud,
+        &settings.waha,
+        &settings.provider_http,
+        &settings.tenant_routing(),
+    )?;
+    Ok(Arc::new(lines))
 }
 
 fn calendars(settings: &Settings) -> Vec<days::Calendar> {

@@ -57,7 +57,7 @@ pub struct Deps {
     pub queries: Queries,
     pub ingest: Ingest,
     pub gateways: Gateways,
-    /// Whom to ask for what providers know.
+    /// Every tenant's way out to its provider.
     pub lines: Arc<dyn Lines>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,

@@ -184,6 +184,9 @@ pub struct IncomingMessage {
     /// For an echo or import: how far it had come already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<MessageStatus>,
+    /// For an echo: it was sent through the gateway's interface, so it may be one of ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_api: bool,
 }
 
 /// A message that we are to send.

@@ -22,6 +22,8 @@ pub(super) const CAPTION_CHARS_MAX: usize = 1024;
 /// The most that a template's components may be, in bytes of JSON. WhatsApp's own parameters are
 /// far shorter.
 pub(super) const COMPONENTS_BYTES_MAX: usize = 32_768;
+/// The longest address of a medium, in bytes.
+const LINK_BYTES_MAX: usize = 2000;
 /// The longest emoji, in characters: families and flags are joined of up to a dozen.
 const EMOJI_CHARS_MAX: usize = 16;
 
@@ -158,12 +160,14 @@ impl Check {
                 self.problem("/media/id", "is no upload, or is not kept any more");
             }
             (Some(_), None) => {}
-            (None, Some(link)) if !is_public_link(link) => {
+            (None, Some(link)) if link.len() > LINK_BYTES_MAX || !is_public_link(link) => {
                 self.problem("/media/link", "must be an `https` address without credentials");
             }
             (None, Some(_)) => {}
             _ => self.problem("/media", "needs either an `id` or a `link`"),
         }
+        self.length("/media/filename", media.filename.as_deref().unwrap_or_default(), 240);
+        self.length("/media/mime_type", media.mime_type.as_deref().unwrap_or_default(), 128);
         let mime_type = upload.map(|upload| &upload.mime_type).or(media.mime_type.as_ref());
         let told = mime_type.map(|mime_type| kind_of_mime(mime_type));
         let Some(kind) = body.kind.map_or(told, media_kind) else {
@@ -210,6 +214,8 @@ impl Check {
         if template.name.is_empty() || !is_name(&template.name) {
             self.problem("/template/name", "has letters, digits and underscores only");
         }
+        self.length("/template/name", &template.name, 512);
+        self.length("/template/language", &template.language, 16);
         if template.language.is_empty() || !is_name(&template.language) {
             self.problem("/template/language", "is written as `en` or `en_US`");
         }
@@ -269,6 +275,7 @@ impl Check {
         ]);
         for (name, value) in [("name", &location.name), ("address", &location.address)] {
             if let Some(value) = value {
+                self.length(&format!("/location/{name}"), value, 1000);
                 payload.insert(name.to_owned(), json!(value));
             }
         }

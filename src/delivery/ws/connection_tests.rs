@@ -133,6 +133,23 @@ impl Desk for FakeDesk {
             _ => Err(CommandError::NotFound),
         }
     }
+
+    async fn send(
+        &self,
+        identity: &Identity,
+        conversation: ConversationId,
+        body: SendMessage,
+    ) -> Result<(Value, Position), Problem> {
+        assert_eq!(identity.client_id, TENANT);
+        match conversation {
+            ConversationId(1) => Ok((json!({"text": body.text}), Position(124))),
+            _ => Err(CommandError::WindowClosed.into()),
+        }
+    }
+
+    fn typing(&self, identity: &Identity, conversation: ConversationId, _: bool) {
+        assert_eq!((identity.client_id, conversation), (TENANT, ConversationId(1)));
+    }
 }
 
 struct Running {

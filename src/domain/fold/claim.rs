@@ -16,8 +16,10 @@ use std::sync::Arc;
 
 use super::Folding;
 use crate::domain::{
+    conversation::CLAIMED_MAX,
+    event::IncomingMessage,
     ids::MessageId,
-    message::{Message, MessageStatus, ProviderError},
+    message::{Message, MessageKind, MessageStatus, ProviderError},
     public::PublicEvent,
     state::State,
 };
@@ -27,8 +29,42 @@ impl<S: State> Folding<'_, S> {
         let Some(mut message) = self.waiting_message(id) else { return };
         if !message.send_started {
             Arc::make_mut(&mut message).send_started = true;
+            self.note_claim(&message);
             self.state.put_message(message);
         }
+    }
+
+    /// Keeps the claimed message in the conversation's mind, and forgets there those that have an
+    /// outcome. Nobody sees it, so the conversation is not told of as changed.
+    fn note_claim(&mut self, message: &Message) {
+        let (_, Some(mut conversation)) = self.resolve(message.conversation_id) else { return };
+        let mut claimed = conversation.claimed.clone();
+        claimed.retain(|id| *id != message.id && self.is_claimed(*id));
+        claimed.push(message.id);
+        let too_many = claimed.len().saturating_sub(CLAIMED_MAX);
+        claimed.drain(..too_many);
+        Arc::make_mut(&mut conversation).claimed = claimed;
+        self.state.put_conversation(conversation);
+    }
+
+    fn is_claimed(&mut self, id: MessageId) -> bool {
+        self.waiting_message(id).is_some_and(|message| message.send_started)
+    }
+
+    /// The message of ours that this echo is of, when the gateway was faster with the echo than
+    /// with the answer to the request that sent it, or never answered. The gateway gives nothing
+    /// back by which we could know it, so it is known by what it says: the newest claimed message
+    /// of the conversation with the same content. Newest, since an echo comes within a moment of
+    /// its sending, and what was claimed before and is still without an outcome is an old doubt.
+    pub(super) fn claimed_as(&mut self, echo: &IncomingMessage) -> Option<MessageId> {
+        if !echo.by_api {
+            return None;
+        }
+        let (_, conversation) = self.resolve(echo.conversation_id);
+        let claimed = conversation?.claimed.clone();
+        claimed.into_iter().rev().find(|id| {
+            self.waiting_message(*id).is_some_and(|ours| ours.send_started && says(&ours, echo))
+        })
     }
 
     pub(super) fn send_released(&mut self, id: MessageId) {
@@ -68,4 +104,38 @@ impl<S: State> Folding<'_, S> {
             });
         }
     }
+}
+
+/// How much earlier than we queued it the gateway may say that it was written: its clock, and its
+/// times of whole seconds.
+const CLOCK_SKEW_MAX_MS: i64 = 60_000;
+
+/// Whether the echo says what our message says.
+fn says(ours: &Message, echo: &IncomingMessage) -> bool {
+    let same_content = match (ours.kind, echo.kind) {
+        (MessageKind::Text, MessageKind::Text) => spoken(&ours.text) == spoken(&echo.text),
+        // A file may come back as the image that it is.
+        (ours_kind, kind) if is_medium(ours_kind) && is_medium(kind) => {
+            spoken(&ours.text) == spoken(&echo.text)
+        }
+        (MessageKind::Reaction, MessageKind::Reaction) => ours.reply_to == echo.reply_to,
+        (ours_kind, kind) => ours_kind == kind,
+    };
+    same_content && echo.sent_at.since(ours.created_at) >= -CLOCK_SKEW_MAX_MS
+}
+
+fn is_medium(kind: MessageKind) -> bool {
+    matches!(
+        kind,
+        MessageKind::Image
+            | MessageKind::Audio
+            | MessageKind::Video
+            | MessageKind::Document
+            | MessageKind::Sticker
+    )
+}
+
+/// WhatsApp takes space around a text away.
+fn spoken(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or_default().trim()
 }

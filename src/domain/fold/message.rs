@@ -28,7 +28,7 @@ use std::sync::Arc;
 use super::{Folding, amendment};
 use crate::domain::{
     conversation::{Conversation, ConversationStatus, LastMessage},
-    event::{IncomingMessage, QueuedMessage},
+    event::{IncomingMessage, QueuedMessage, StatusChange},
     message::{Direction, Message, MessageKind, MessageStatus, Sender},
     public::PublicEvent,
     state::State,
@@ -45,7 +45,21 @@ impl<S: State> Folding<'_, S> {
     /// An echo was sent already, whatever else is known of it.
     pub(super) fn message_echoed(&mut self, message: &IncomingMessage) {
         let told = message.status.filter(|told| MessageStatus::Sent.advances_to(*told));
-        self.came_from_outside(message, Direction::Outbound, told.unwrap_or(MessageStatus::Sent));
+        let status = told.unwrap_or(MessageStatus::Sent);
+        let is_known = self.state.message_by_key(self.client(), &message.dedupe_key).is_some();
+        if !is_known && let Some(ours) = self.claimed_as(message) {
+            let change = StatusChange {
+                conversation_id: message.conversation_id,
+                message_id: Some(ours),
+                dedupe_key: Some(message.dedupe_key.clone()),
+                wa_message_id: Some(message.wa_message_id.clone()),
+                at: message.sent_at,
+                error: None,
+            };
+            self.status_told(&change, status);
+            return;
+        }
+        self.came_from_outside(message, Direction::Outbound, status);
     }
 
     fn came_from_outside(

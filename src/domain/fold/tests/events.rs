@@ -33,6 +33,7 @@ pub(super) fn incoming(conversation: u32, number: u128, sent_at: Timestamp) -> I
         sent_at,
         imported: false,
         status: None,
+        by_api: false,
     }
 }
 

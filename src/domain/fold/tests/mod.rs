@@ -266,6 +266,7 @@ fn visible(conversation: &Conversation) -> Conversation {
         marketing: None,
         awaiting_response_since: None,
         person_answered_at: None,
+        claimed: Vec::new(),
         merged_into: None,
         ..conversation.clone()
     }

@@ -84,6 +84,7 @@ fn nonsense_message() -> impl Strategy<Value = EventData> {
             message.kind = kind;
             message.imported = imported;
             message.status = status;
+            message.by_api = !inbound && key_of % 2 == 0;
             if inbound {
                 EventData::MessageReceived(message)
             } else {
