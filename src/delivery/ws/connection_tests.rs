@@ -39,7 +39,9 @@ use crate::{
         clock::{Clock, ManualClock},
         shutdown::Shutdown,
     },
-    wire::{cursor::Cursor, event_type::EventType, types::Snapshot},
+    wire::{
+        cursor::Cursor, event_type::EventType, problem::Problem, send::SendMessage, types::Snapshot,
+    },
 };
 
 use super::*;
