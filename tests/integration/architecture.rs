@@ -51,7 +51,7 @@ const CRATE_ONLY_IN: &[(&str, &[&str])] = &[
     ("rusqlite", &["event_log/sqlite", "projection"]),
     ("poem", &["api", "delivery", "auth", "console", "app", "wire/problem"]),
     ("poem_openapi", &["api", "wire", "cli", "app"]),
-    ("hyper", &["delivery"]),
+    ("hyper", &["delivery", "gateway/simulator/provider"]),
     ("reqwest", &["auth", "gateway", "cli"]),
     ("jsonwebtoken", &["auth"]),
 ];
