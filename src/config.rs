@@ -34,6 +34,7 @@ use crate::{
         whatsapp_cloud::WhatsAppCloudSettings,
     },
     projection::settings::ProjectionSettings,
+    runtime::keyring::CredentialsSettings,
 };
 
 /// All settings of a process.
@@ -55,6 +56,7 @@ pub struct Settings {
     pub whatsapp_cloud: WhatsAppCloudSettings,
     pub waha: WahaSettings,
     pub provider_http: ProviderHttpSettings,
+    pub credentials: CredentialsSettings,
     pub simulator: SimulatorSettings,
     pub projection: ProjectionSettings,
     pub logging: LoggingSettings,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::{
     auth::Auth,
     command::Commands,
-    gateway::{outbound::Lines, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    gateway::tenancy::Tenancy,
     ingest::Ingest,
     projection::queries::Queries,
     runtime::clock::Clock,
@@ -37,6 +37,7 @@ mod shapes;
 mod snapshot;
 mod static_pages;
 mod stats;
+mod tenants;
 mod tickets;
 mod validate;
 mod webhooks;
@@ -55,15 +56,8 @@ pub struct Deps {
     pub commands: Arc<Commands>,
     pub queries: Queries,
     pub ingest: Ingest,
-    pub gateways: Gateways,
-    /// Every tenant's way out to its provider.
-    pub lines: Arc<dyn Lines>,
+    /// Who reads providers' webhooks, and every tenant's way out to its provider.
+    pub tenancy: Arc<Tenancy>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
-}
-
-/// Who reads providers' webhooks.
-pub struct Gateways {
-    pub whatsapp_cloud: WhatsAppCloud,
-    pub waha: Waha,
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`intake`] | what gateways and bridges bring: up to [`INTAKE_ITEMS_MAX`] things in one append |
 //! | [`mod@write`] | what people and programs ask for |
+//! | `tenant` | how a tenant is set up |
 //! | [`idempotency`] | a write under an `Idempotency-Key`, done once on all instances |
 //! | [`directory`] | which conversation a contact has: the one place where instances could race |
 //! | [`identity`] | contacts' keyed hashes |
@@ -32,6 +33,7 @@ pub mod idempotency;
 mod identity;
 mod intake;
 mod recent;
+mod tenant;
 pub mod view;
 pub mod write;
 
