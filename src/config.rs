@@ -36,6 +36,7 @@ use crate::{
     },
     outbox::OutboxSettings,
     projection::settings::ProjectionSettings,
+    runtime::keyring::CredentialsSettings,
 };
 
 /// All settings of a process.
@@ -59,6 +60,7 @@ pub struct Settings {
     pub provider_http: ProviderHttpSettings,
     pub outbox: OutboxSettings,
     pub bot: BotSettings,
+    pub credentials: CredentialsSettings,
     pub simulator: SimulatorSettings,
     pub projection: ProjectionSettings,
     pub logging: LoggingSettings,

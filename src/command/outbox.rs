@@ -36,10 +36,17 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The provider took it and calls it so.
-    Sent { wa_message_id: String, dedupe_key: String },
-    Failed { error: ProviderError },
+    Sent {
+        wa_message_id: String,
+        dedupe_key: String,
+    },
+    Failed {
+        error: ProviderError,
+    },
     /// Surely not sent, and to be tried again.
-    Released { bulk_id: Option<BulkId> },
+    Released {
+        bulk_id: Option<BulkId>,
+    },
     /// Nobody knows.
     Doubted,
 }

@@ -24,10 +24,16 @@ pub(super) enum Verdict {
     /// It takes messages: it took this one, or refused it for its own sake.
     Taken,
     /// This message alone is to be tried again.
-    Later { after: Option<Duration> },
+    Later {
+        after: Option<Duration>,
+    },
     /// All messages of the number have to wait.
-    Patience { after: Option<Duration> },
-    Refused { error: ProviderError },
+    Patience {
+        after: Option<Duration>,
+    },
+    Refused {
+        error: ProviderError,
+    },
     TemplateRefused,
     /// It did not answer.
     Silent,

@@ -177,7 +177,7 @@ async fn crashes_at_random_moments_send_nobody_twice_and_forget_nobody() {
         let messages = world.until_quiet().await;
         assert_eq!(messages.len(), 200);
         compare(&messages, &provider);
-    in_order(&provider);
+        in_order(&provider);
         outbox.stop().await;
     }
 }

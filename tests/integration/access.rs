@@ -87,6 +87,8 @@ fn cases() -> Vec<Case> {
             case("set_whatsapp_state", Some("tenant:write"), OwnOnly),
             json!({"status": "connected"}),
         ),
+        case("get_tenant", Some("tenant:write"), NotFound),
+        with_body(case("set_tenant", Some("tenant:write"), NotFound), json!({"time_zone": "UTC"})),
         case("create_ticket", None, OwnOnly),
         with_body(
             case("ingest_messages", Some("ingest:write"), OwnOnly),
@@ -155,6 +157,7 @@ impl Server {
 
     fn request(&self, operation: &Operation, case: &Case, id: &Value) -> reqwest::RequestBuilder {
         let path = operation.path.replace("{id}", &id.to_string());
+        let path = path.replace("{client_id}", "1");
         let url = format!("{}{path}", self.process.base());
         let mut request = self.client.request(operation.method.clone(), url);
         if let Some(body) = &case.body {

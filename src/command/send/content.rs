@@ -382,8 +382,8 @@ fn is_emoji(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::tests::a_message;
+    use super::*;
 
     fn problems(body: &SendMessage) -> Vec<String> {
         problems_with(body, Channel::WhatsAppCloud, &Found::default())
@@ -497,10 +497,8 @@ mod tests {
             }),
             ..SendMessage::default()
         };
-        let reacted = |message: &Message| Found {
-            reacted: Some(message.clone()),
-            ..Found::default()
-        };
+        let reacted =
+            |message: &Message| Found { reacted: Some(message.clone()), ..Found::default() };
         let content = check(&react("👍🏽"), Channel::Waha, &reacted(&known)).expect("is fine");
         assert_eq!(content.reply_to, known.dedupe_key);
         assert_eq!(content.payload.expect("there")["message_id"], "wamid.known");

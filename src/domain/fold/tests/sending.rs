@@ -140,8 +140,7 @@ fn an_echo_before_the_answer_to_our_request_is_our_message() {
 
 #[test]
 fn an_echo_settles_the_doubt_of_a_gateway_that_gives_nothing_back() {
-    let mut world =
-        World::given([queued(7, Sender::Agent), send_started(7), send_doubted(7)]);
+    let mut world = World::given([queued(7, Sender::Agent), send_started(7), send_doubted(7)]);
     assert_eq!(world.hears(echo_by_api(7, 7, 1))[0], "status 7 Sent");
     assert_eq!(world.message(7).error, None);
 }
@@ -149,10 +148,9 @@ fn an_echo_settles_the_doubt_of_a_gateway_that_gives_nothing_back() {
 #[test]
 fn of_two_claimed_messages_alike_the_newest_is_echoed() {
     let same = |number| match queued(number, Sender::Agent) {
-        EventData::MessageQueued(message) => EventData::MessageQueued(QueuedMessage {
-            text: Some("text 7".to_owned()),
-            ..message
-        }),
+        EventData::MessageQueued(message) => {
+            EventData::MessageQueued(QueuedMessage { text: Some("text 7".to_owned()), ..message })
+        }
         other => other,
     };
     let doubt = [same(7), send_started(7), send_doubted(7)];
