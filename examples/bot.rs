@@ -8,12 +8,12 @@
 //! Its token has `bot:write` and not `messages:write`: so what it sends is the bot's. The server
 //! holds it back where it may not speak (409): while it is switched off, and where a person of the
 //! company has answered. What it answers is under an `Idempotency-Key` made of the message's id, so
-//! that a message that it sees twice, after a reconnect or a restart, is answered once.
+//! that a message that it sees twice, after a reconnect, is answered once.
 
 use std::{env, time::Duration};
 
 use futures_util::StreamExt;
-use reqwest::{Client, Method, Response, header::CONTENT_TYPE};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
 struct Bot {
@@ -23,23 +23,20 @@ struct Bot {
 }
 
 impl Bot {
-    async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        key: &str,
-        body: Value,
-    ) -> reqwest::Result<Response> {
-        let request = self.http.request(method, format!("{}{path}", self.url));
-        let request = request.bearer_auth(&self.token).header(CONTENT_TYPE, "application/json");
-        request.header("Idempotency-Key", key).body(body.to_string()).send().await
+    fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+    }
+
+    fn write(&self, method: Method, path: &str, body: Value) -> RequestBuilder {
+        let request = self.ask(method, path).header("content-type", "application/json");
+        request.body(body.to_string())
     }
 
     /// Follows from after `cursor` until the connection ends; `cursor` moves on with it.
     async fn follow(&self, cursor: &mut String) -> reqwest::Result<()> {
-        let request = self.http.get(format!("{}/v1/events/stream?types=new_message", self.url));
-        let request = request.bearer_auth(&self.token).header("Last-Event-ID", cursor.as_str());
-        let mut bytes = request.send().await?.error_for_status()?.bytes_stream();
+        let request = self.ask(Method::GET, "/v1/events/stream?types=new_message");
+        let answer = request.header("last-event-id", cursor.as_str()).send().await?;
+        let mut bytes = answer.error_for_status()?.bytes_stream();
         let mut unread = Vec::new();
         while let Some(part) = bytes.next().await {
             unread.extend_from_slice(&part?);
@@ -53,19 +50,16 @@ impl Bot {
 
     async fn take(&self, block: &str, cursor: &mut String) -> reqwest::Result<()> {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
-        if let Some(data) = field("data: ") {
-            let event: Value = serde_json::from_str(data).unwrap_or_default();
-            let (message, conversation) =
-                (&event["data"]["message"], &event["data"]["conversation"]);
-            let is_for_us =
-                message["direction"] == "inbound" && conversation["bot_enabled"] == true;
-            if event["type"] == "new_message" && is_for_us {
-                self.answer(message).await?;
-            }
+        let event: Value =
+            serde_json::from_str(field("data: ").unwrap_or("{}")).unwrap_or_default();
+        let data = &event["data"];
+        let is_new = event["type"] == "new_message" && data["message"]["direction"] == "inbound";
+        if is_new && data["conversation"]["bot_enabled"] == true {
+            self.answer(&data["message"]).await?;
         }
-        // After the answer: who crashes in between sees the message again.
+        // After the answer: should the connection end before, the message is seen again.
         if let Some(id) = field("id: ") {
-            *cursor = id.to_owned();
+            id.clone_into(cursor);
         }
         Ok(())
     }
@@ -73,14 +67,13 @@ impl Bot {
     async fn answer(&self, message: &Value) -> reqwest::Result<()> {
         let text = match message["text"].as_str().unwrap_or_default().to_lowercase() {
             asked if asked.contains("hora") => "Atendemos de 9 a 18 horas.",
-            asked if asked.contains("precio") => {
-                "Los precios están en https://shop.example/precios"
-            }
+            asked if asked.contains("precio") => "Los precios: https://shop.example/precios",
             _ => "Gracias por escribirnos. Una persona le responderá enseguida.",
         };
         let path = format!("/v1/conversations/{}/messages", message["conversation_id"]);
         let key = format!("bot-{}", message["id"].as_str().unwrap_or_default());
-        let answer = self.ask(Method::POST, &path, &key, json!({"text": text})).await?;
+        let request = self.write(Method::POST, &path, json!({"text": text}));
+        let answer = request.header("idempotency-key", key).send().await?;
         eprintln!("conversation {}: {}", message["conversation_id"], answer.status());
         Ok(())
     }
@@ -93,9 +86,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("give the server's address and a token".into());
     };
     let bot = Bot { http: Client::new(), url, token };
-    let started = format!("bot-start-{}", std::process::id());
-    let active = json!({"status": "active"});
-    bot.ask(Method::PUT, "/v1/bot/status", &started, active).await?.error_for_status()?;
+    let active = bot.write(Method::PUT, "/v1/bot/status", json!({"status": "active"}));
+    active.send().await?.error_for_status()?;
     let mut cursor = String::new();
     loop {
         if let Err(error) = bot.follow(&mut cursor).await {
