@@ -6,6 +6,8 @@
 
 pub mod days;
 pub mod observability;
+mod sending;
+mod tenants;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,10 +19,10 @@ use tracing::{info, warn};
 
 use self::observability::Readiness;
 use crate::{
-    api::{self, BodyRoom, Deps, Edge, Gateways, only_get},
+    api::{self, BodyRoom, Deps, Edge, only_get},
     auth::{Auth, cors::Cors, rate_limit::RateLimit},
     command::Commands,
-    config::{Settings, TenantSettings},
+    config::Settings,
     console,
     delivery::{
         listener::Listener,
@@ -30,10 +32,9 @@ use crate::{
         sse::EventStream,
         ws::{ServerDesk, WebSocketEndpoint},
     },
-    domain::ids::ClientId,
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
-    gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    gateway::tenancy::{ConfiguredTenant, Tenancy},
     ingest::Ingest,
     projection::{
         follow::{self, EndError},
@@ -82,8 +83,21 @@ impl App {
         let hub = Hub::start(past, settings.feed.clone(), &shutdown);
         let projector = follow::follow(model, log.clone(), hub.clone(), clock.clone(), &shutdown)?;
 
+        let tenancy = tenancy(&settings)?;
+        tenancy.refresh(queries.setups()).await?;
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
-        let commands = Arc::new(Commands::new(log.clone(), queries.clone(), clock.clone()));
+        let commands = Commands::new(log.clone(), queries.clone(), clock.clone())
+            .with_sending(sending::deciding(&settings, tenancy.clone()));
+        let commands = Arc::new(commands);
+        let signals = sending::start(
+            &settings,
+            log.clone(),
+            queries.clone(),
+            commands.clone(),
+            tenancy.clone(),
+            clock.clone(),
+            &shutdown,
+        );
         let sessions = Sessions::new(
             hub.clone(),
             Arc::new(queries.clone()),
@@ -106,14 +120,18 @@ impl App {
         let deps = Arc::new(Deps {
             auth: auth.clone(),
             commands: commands.clone(),
-            queries,
+            queries: queries.clone(),
             clock: clock.clone(),
             body_room: BodyRoom::new(&settings.api),
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
-            gateways: gateways(&settings)?,
+            tenancy: tenancy.clone(),
         });
-        let desk = Arc::new(ServerDesk { auth: auth.clone(), commands: commands.clone() });
+        let desk = Arc::new(ServerDesk {
+            auth: auth.clone(),
+            commands: commands.clone(),
+            signals: Arc::new(signals),
+        });
         let sockets = WebSocketEndpoint::new(desk, sessions.clone(), settings.websocket.clone());
         let routes = api::routes(deps)
             .at("/v1/ws", only_get(sockets))
@@ -124,7 +142,8 @@ impl App {
             .with(Cors::new(&settings.cors))
             .with(Edge::new(&settings.api, clock.clone()));
         connections.spawn(listener.serve(endpoint, connections.clone()));
-        days::keep(calendars(&settings), commands, clock, &shutdown);
+        tenants::follow(tenancy.clone(), queries, commands.clone(), &shutdown);
+        days::keep(calendars(&settings, tenancy), commands, clock, &shutdown);
         let projector = tokio::spawn(projector.ended());
         info!(%address, "takes requests");
         Ok(Self { address, log, shutdown, connections, drain_max, projector })
@@ -168,20 +187,31 @@ impl App {
     }
 }
 
-/// The gateways, with who is who.
-fn gateways(settings: &Settings) -> anyhow::Result<Gateways> {
-    let routes = Arc::new(Routes::new(&settings.tenant_routing())?);
-    Ok(Gateways {
-        whatsapp_cloud: WhatsAppCloud::new(&settings.whatsapp_cloud, routes.clone())?,
-        waha: Waha::new(&settings.waha, &routes)?,
-    })
+/// The tenants, with who is who and who sends for whom.
+fn tenancy(settings: &Settings) -> anyhow::Result<Arc<Tenancy>> {
+    let configured = settings.tenant_routing().into_iter().zip(&settings.tenants);
+    let configured = configured
+        .map(|(routing, tenant)| ConfiguredTenant { routing, time_zone: tenant.time_zone.clone() });
+    let tenancy = Tenancy::new(
+        &settings.whatsapp_cloud,
+        &settings.waha,
+        &settings.provider_http,
+        &settings.credentials,
+        configured.collect(),
+    )?;
+    Ok(Arc::new(tenancy))
 }
 
-fn calendars(settings: &Settings) -> Vec<days::Calendar> {
-    let zone = |tenant: &TenantSettings| {
-        tenant.time_zone.clone().unwrap_or_else(|| settings.api.time_zone.clone())
-    };
-    settings.tenants.iter().map(|tenant| (ClientId(tenant.client_id), zone(tenant))).collect()
+/// Every tenant's calendar, as it is whenever it is asked for.
+fn calendars(
+    settings: &Settings,
+    tenancy: Arc<Tenancy>,
+) -> impl Fn() -> Vec<days::Calendar> + Send + Sync + 'static {
+    let usual = settings.api.time_zone.clone();
+    move || {
+        let zones = tenancy.time_zones().into_iter();
+        zones.map(|(client, zone)| (client, zone.unwrap_or_else(|| usual.clone()))).collect()
+    }
 }
 
 /// Opens the log that the settings name, off the async threads, since it reads and syncs.

@@ -12,12 +12,8 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::Auth,
-    command::Commands,
-    gateway::{waha::Waha, whatsapp_cloud::WhatsAppCloud},
-    ingest::Ingest,
-    projection::queries::Queries,
-    runtime::clock::Clock,
+    auth::Auth, command::Commands, gateway::tenancy::Tenancy, ingest::Ingest,
+    projection::queries::Queries, runtime::clock::Clock,
 };
 
 mod answer;
@@ -38,6 +34,8 @@ mod shapes;
 mod snapshot;
 mod static_pages;
 mod stats;
+mod templates;
+mod tenants;
 mod tickets;
 mod validate;
 mod webhooks;
@@ -57,14 +55,9 @@ pub struct Deps {
     pub commands: Arc<Commands>,
     pub queries: Queries,
     pub ingest: Ingest,
-    pub gateways: Gateways,
+    /// Who reads providers' webhooks, and every tenant's way out to its provider.
+    pub tenancy: Arc<Tenancy>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
     pub body_room: BodyRoom,
-}
-
-/// Who reads providers' webhooks.
-pub struct Gateways {
-    pub whatsapp_cloud: WhatsAppCloud,
-    pub waha: Waha,
 }

@@ -15,7 +15,8 @@ use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry
 use super::{
     Deps, bot::BotApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
     messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
-    tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
+    templates::TemplatesApi, tenants::TenantsApi, tickets::TicketsApi, webhooks::WebhooksApi,
+    whatsapp::WhatsAppApi,
 };
 use crate::{
     projection::queries::Queries,
@@ -27,9 +28,11 @@ pub(super) type Resources = (
     SnapshotApi,
     ConversationsApi,
     MessagesApi,
+    TemplatesApi,
     StatsApi,
     BotApi,
     WhatsAppApi,
+    TenantsApi,
     TicketsApi,
     IngestApi,
     WebhooksApi,
@@ -40,9 +43,11 @@ fn resources(deps: &Arc<Deps>) -> Resources {
         SnapshotApi(deps.clone()),
         ConversationsApi(deps.clone()),
         MessagesApi(deps.clone()),
+        TemplatesApi::new(deps.clone()),
         StatsApi(deps.clone()),
         BotApi(deps.clone()),
         WhatsAppApi(deps.clone()),
+        TenantsApi(deps.clone()),
         TicketsApi(deps.clone()),
         IngestApi(deps.clone()),
         WebhooksApi(deps.clone()),

@@ -48,7 +48,7 @@ impl WebhooksApi {
         _challenge: Query<Option<String>>,
         query: RawQuery,
     ) -> Result<PlainText<String>> {
-        let verified = self.0.gateways.whatsapp_cloud.verify_handshake(&query.0);
+        let verified = self.0.tenancy.receivers().whatsapp_cloud.verify_handshake(&query.0);
         let challenge = verified.map_err(|_| Problem::new(Code::VerificationFailed))?;
         Ok(PlainText(challenge))
     }
@@ -71,7 +71,8 @@ impl WebhooksApi {
         }
         let body = body.read(&self.0).await?;
         let now = self.0.clock.now();
-        let inbound = self.0.gateways.whatsapp_cloud.receive(signature, &body.bytes, now);
+        let gateways = self.0.tenancy.receivers();
+        let inbound = gateways.whatsapp_cloud.receive(signature, &body.bytes, now);
         self.take("whatsapp_cloud", inbound).await
     }
 
@@ -92,7 +93,7 @@ impl WebhooksApi {
         }
         let body = body.read(&self.0).await?;
         let now = self.0.clock.now();
-        let inbound = self.0.gateways.waha.receive(signature, &body.bytes, now);
+        let inbound = self.0.tenancy.receivers().waha.receive(signature, &body.bytes, now);
         self.take("waha", inbound).await
     }
 }

@@ -12,6 +12,7 @@ use super::{
     conversation::{Contact, ConversationStatus},
     ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId},
     message::{Media, MessageKind, MessageStatus, ProviderError, Sender},
+    tenant::{Sealed, TenantSetup},
     time::Timestamp,
     whatsapp::WhatsAppStatus,
 };
@@ -73,6 +74,24 @@ pub enum EventData {
         conversation_id: ConversationId,
         message_id: MessageId,
     },
+    /// The claim is given back: it is sure that nothing was sent, or a person wants the message
+    /// sent (again) although nobody knows. From here on it may be claimed anew.
+    SendReleased {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        /// The bulk it is of, so that whoever follows the log knows its place in line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bulk_id: Option<BulkId>,
+        /// The claim that is given back, by the id of its event. One that comes to be stored late
+        /// gives no later claim back. `None`: whichever there is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claim: Option<EventId>,
+    },
+    /// The provider was called and nobody knows what came of it. It is not sent again by itself.
+    SendDoubted {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+    },
     MessageSent(StatusChange),
     MessageDelivered(StatusChange),
     MessageRead(StatusChange),
@@ -123,6 +142,15 @@ pub enum EventData {
         date: String,
         time_zone: String,
     },
+    /// The tenant was set up, or set up anew: what holds from now on.
+    TenantSetUp(TenantSetup),
+    /// Its credentials were sealed with another key; they are the same. Holds only while the setup
+    /// that it speaks of does.
+    CredentialsResealed {
+        /// The event that brought the sealing that this one replaces.
+        replaces: EventId,
+        sealed: Sealed,
+    },
     /// Something of the account that we don't act on, kept as it came.
     UnknownChange {
         provider: String,
@@ -170,6 +198,9 @@ pub struct IncomingMessage {
     /// For an echo or import: how far it had come already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<MessageStatus>,
+    /// For an echo: it was sent through the gateway's interface, so it may be one of ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_api: bool,
 }
 
 /// A message that we are to send.
@@ -261,6 +292,8 @@ impl EventData {
             EventData::ConversationOpened { conversation_id, .. }
             | EventData::ContactChanged { conversation_id, .. }
             | EventData::SendStarted { conversation_id, .. }
+            | EventData::SendReleased { conversation_id, .. }
+            | EventData::SendDoubted { conversation_id, .. }
             | EventData::ConversationChanged { conversation_id, .. }
             | EventData::ConversationRead { conversation_id }
             | EventData::MarketingPreferenceChanged { conversation_id, .. }
@@ -282,6 +315,8 @@ impl EventData {
             | EventData::BotStatusChanged { .. }
             | EventData::WhatsappStateChanged { .. }
             | EventData::DayStarted { .. }
+            | EventData::TenantSetUp(_)
+            | EventData::CredentialsResealed { .. }
             | EventData::UnknownChange { .. }
             | EventData::RequestAnswered(_)
             | EventData::Unknown { .. } => None,

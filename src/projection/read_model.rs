@@ -23,7 +23,7 @@ use crate::{
 
 /// Raise it when the schema, what is stored in it, or the bytes of public events change: each
 /// read model is then made anew at its next start. So it is when [`FOLD_VERSION`] changes.
-pub const READ_MODEL_VERSION: u32 = 1;
+pub const READ_MODEL_VERSION: u32 = 2;
 
 /// What a read model of this release says of itself.
 const VERSION: (u32, u32) = (READ_MODEL_VERSION, FOLD_VERSION);

@@ -28,6 +28,14 @@ CREATE TABLE tenant (
     floor_feed_row INTEGER NOT NULL DEFAULT 0
 );
 
+-- How tenants were set up at run time. `setup` has their credentials as they were sealed.
+CREATE TABLE setup (
+    client INTEGER PRIMARY KEY,
+    event BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    setup TEXT NOT NULL
+);
+
 CREATE TABLE conversation (
     row INTEGER PRIMARY KEY,
     client INTEGER NOT NULL,
@@ -70,6 +78,8 @@ CREATE TABLE message (
 );
 CREATE UNIQUE INDEX message_by_id ON message (id, client);
 CREATE INDEX message_by_key ON message (key_hash) WHERE key_hash IS NOT NULL;
+-- What waits to be sent, in the order in which it was queued.
+CREATE INDEX message_queued ON message (client) WHERE status = 'queued';
 CREATE INDEX message_by_conversation ON message (conversation_row, timestamp, id);
 
 CREATE TABLE waiting (

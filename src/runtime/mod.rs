@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod keyring;
 pub mod secret;
 pub mod service_manager;
 pub mod shutdown;

@@ -12,6 +12,7 @@ mod peers;
 mod prometheus;
 mod rest;
 mod schemathesis;
+mod sending;
 mod stop;
 mod webhooks;
 

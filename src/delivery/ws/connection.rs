@@ -40,6 +40,7 @@ use crate::{
         registry::Ending,
         session::{Output, Session},
     },
+    domain::ids::Position,
     feed::{filter::Filter, frame::control as encode_control, subscriber::Batch},
     metrics::RATE_LIMITED,
     wire::{cursor::Cursor, problem::Problem},
@@ -305,17 +306,37 @@ impl Connection {
                 }));
                 Ok(None)
             }
-            Command::Typing { mark, conversation } => {
-                self.require(&mark, Scopes::MESSAGES_WRITE)?;
+            Command::Typing { mark, conversation, typing } => {
+                self.require_sender(&mark)?;
                 let shared = self.shared.clone();
-                let client = self.identity.client_id;
+                let identity = self.identity.clone();
                 self.running = Some(Box::pin(async move {
+                    let client = identity.client_id;
                     let found = match shared.sessions.has_conversation(client, conversation).await {
-                        Ok(true) => Ok(Ack::of(mark)),
+                        Ok(true) => {
+                            shared.desk.typing(&identity, conversation, typing);
+                            Ok(Ack::of(mark))
+                        }
                         Ok(false) => Err(Refused::of_problem(mark, &CommandError::NotFound.into())),
                         Err(error) => Err(Refused::of_problem(mark, &error.into())),
                     };
                     Done::Answer(found)
+                }));
+                Ok(None)
+            }
+            Command::Send { mark, conversation, body } => {
+                self.require_sender(&mark)?;
+                let shared = self.shared.clone();
+                let identity = self.identity.clone();
+                self.running = Some(Box::pin(async move {
+                    let sent = shared.desk.send(&identity, conversation, *body).await;
+                    Done::Answer(match sent {
+                        Ok((message, position)) => {
+                            let cursor = Some(cursor_at(&shared, position));
+                            Ok(Ack { message: Some(message), cursor, ..Ack::of(mark) })
+                        }
+                        Err(problem) => Err(Refused::of_problem(mark, &problem)),
+                    })
                 }));
                 Ok(None)
             }
@@ -327,9 +348,8 @@ impl Connection {
                     let marked = shared.desk.mark_read(&identity, conversation).await;
                     Done::Answer(match marked {
                         Ok(position) => {
-                            let cursor = Cursor { position, ordinal: 0 };
-                            let text = cursor.display(shared.sessions.hub().epoch()).to_string();
-                            Ok(Ack { cursor: Some(text), ..Ack::of(mark) })
+                            let cursor = Some(cursor_at(&shared, position));
+                            Ok(Ack { cursor, ..Ack::of(mark) })
                         }
                         Err(error) => Err(Refused::of_problem(mark, &error.into())),
                     })
@@ -353,6 +373,14 @@ impl Connection {
         self.identity
             .require(scope)
             .map_err(|error| Refused::of_problem(mark.clone(), &error.into()))
+    }
+
+    /// Of who may send: people, and the bot.
+    fn require_sender(&self, mark: &commands::Ref) -> Result<(), Refused> {
+        match self.identity.sends_as() {
+            Some(_) => Ok(()),
+            None => self.require(mark, Scopes::MESSAGES_WRITE),
+        }
     }
 
     fn done(&mut self, done: Done) {
@@ -417,6 +445,11 @@ impl Connection {
             End::Gone(_) => {}
         }
     }
+}
+
+fn cursor_at(shared: &Shared, position: Position) -> String {
+    let cursor = Cursor { position, ordinal: 0 };
+    cursor.display(shared.sessions.hub().epoch()).to_string()
 }
 
 /// Ends a connection with a close frame of ours.

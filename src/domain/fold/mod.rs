@@ -2,7 +2,7 @@
 //!
 //! The projector calls it for every event of the log, in log order; nothing else changes the
 //! read model's state. One file per kind of thing an event is about: [`message`] (what came in or
-//! is to be sent), [`status`] (how far it has come), [`amendment`] (edits, revocations),
+//! is to be sent), [`claim`] (who sends it), [`status`] (how far it has come), [`amendment`] (edits, revocations),
 //! [`conversation`] (the conversation itself, merges) and [`tenant`] (bot, WhatsApp, days).
 //!
 //! The public events of one domain event come in this order: the fact, the conversations that
@@ -15,6 +15,7 @@
 //! the log's own de-duplication of retries rule out.
 
 mod amendment;
+mod claim;
 mod conversation;
 mod message;
 mod status;
@@ -39,7 +40,7 @@ use super::{
 
 /// The version of what the fold makes of a log: it goes up with every change of that, and makes
 /// every read model be built anew.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// The longest chain of merges that is followed. A contact has a handful of identities, and each
 /// merge ties two conversations, so that a longer one is a damaged state.
@@ -92,6 +93,8 @@ impl<S: State> Folding<'_, S> {
             EventData::MessageEchoed(message) => self.message_echoed(message),
             EventData::MessageQueued(message) => self.message_queued(message),
             EventData::SendStarted { message_id, .. } => self.send_started(*message_id),
+            EventData::SendReleased { message_id, .. } => self.send_released(*message_id),
+            EventData::SendDoubted { message_id, .. } => self.send_doubted(*message_id),
             EventData::MessageSent(change) => self.status_told(change, MessageStatus::Sent),
             EventData::MessageDelivered(change) => {
                 self.status_told(change, MessageStatus::Delivered);
@@ -114,6 +117,10 @@ impl<S: State> Folding<'_, S> {
             }
             EventData::WhatsappStateChanged { .. } => self.whatsapp_state_changed(),
             EventData::DayStarted { date, time_zone } => self.day_started(date, time_zone),
+            EventData::TenantSetUp(setup) => self.tenant_set_up(setup),
+            EventData::CredentialsResealed { replaces, sealed } => {
+                self.credentials_resealed(*replaces, sealed);
+            }
             EventData::RequestAnswered(answer) => {
                 self.state.put_answer(self.event.client_id, answer, self.event.time);
             }

@@ -60,6 +60,7 @@ pub(super) fn received(conversation: u32, number: u128, text: &str) -> EventData
         sent_at: NOON.plus_ms(number as i64 * 1000),
         imported: false,
         status: None,
+        by_api: false,
     })
 }
 
@@ -173,6 +174,7 @@ fn incoming(random: &mut SmallRng, conversation_id: ConversationId) -> IncomingM
         sent_at: moment(random),
         imported: random.random_bool(0.1),
         status: None,
+        by_api: random.random_bool(0.5),
     }
 }
 

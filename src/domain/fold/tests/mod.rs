@@ -149,6 +149,7 @@ fn words(event: &PublicEvent) -> String {
 fn snapshot(state: &MemoryState) -> MemoryState {
     MemoryState {
         tenants: state.tenants.clone(),
+        setups: state.setups.clone(),
         conversations: state.conversations.clone(),
         messages: state.messages.clone(),
         message_keys: state.message_keys.clone(),
@@ -265,6 +266,8 @@ fn visible(conversation: &Conversation) -> Conversation {
     Conversation {
         marketing: None,
         awaiting_response_since: None,
+        person_answered_at: None,
+        claimed: Vec::new(),
         merged_into: None,
         ..conversation.clone()
     }
