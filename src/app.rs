@@ -32,7 +32,10 @@ use crate::{
     },
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
-    gateway::tenancy::{ConfiguredTenant, Tenancy},
+    gateway::{
+        outbound::Lines,
+        tenancy::{ConfiguredTenant, Tenancy},
+    },
     ingest::Ingest,
     projection::{
         follow::{self, EndError},
@@ -83,6 +86,7 @@ impl App {
 
         let tenancy = tenancy(&settings)?;
         tenancy.refresh(queries.setups()).await?;
+        let lines: Arc<dyn Lines> = tenancy.clone();
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
         let commands = Arc::new(Commands::new(log.clone(), queries.clone(), clock.clone()));
         let sessions = Sessions::new(
@@ -108,6 +112,7 @@ impl App {
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
             tenancy: tenancy.clone(),
+            lines,
         });
         let desk = Arc::new(ServerDesk { auth: auth.clone(), commands: commands.clone() });
         let sockets = WebSocketEndpoint::new(desk, sessions.clone(), settings.websocket.clone());

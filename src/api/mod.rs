@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::{
     auth::Auth,
     command::Commands,
-    gateway::tenancy::Tenancy,
+    gateway::{outbound::Lines, tenancy::Tenancy},
     ingest::Ingest,
     projection::queries::Queries,
     runtime::clock::Clock,
@@ -56,8 +56,10 @@ pub struct Deps {
     pub commands: Arc<Commands>,
     pub queries: Queries,
     pub ingest: Ingest,
-    /// Who reads providers' webhooks, and every tenant's way out to its provider.
+    /// Who is who: who reads providers' webhooks, and how tenants are set up.
     pub tenancy: Arc<Tenancy>,
+    /// Every tenant's way out to its provider.
+    pub lines: Arc<dyn Lines>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
 }
