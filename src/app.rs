@@ -6,6 +6,7 @@
 
 pub mod days;
 pub mod observability;
+mod sending;
 mod tenants;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -88,7 +89,18 @@ impl App {
         tenancy.refresh(queries.setups()).await?;
         let lines: Arc<dyn Lines> = tenancy.clone();
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
-        let commands = Arc::new(Commands::new(log.clone(), queries.clone(), clock.clone()));
+        let commands = Commands::new(log.clone(), queries.clone(), clock.clone())
+            .with_sending(sending::deciding(&settings, lines.clone()));
+        let commands = Arc::new(commands);
+        let signals = sending::start(
+            &settings,
+            log.clone(),
+            queries.clone(),
+            commands.clone(),
+            lines.clone(),
+            clock.clone(),
+            &shutdown,
+        );
         let sessions = Sessions::new(
             hub.clone(),
             Arc::new(queries.clone()),
@@ -114,7 +126,11 @@ impl App {
             tenancy: tenancy.clone(),
             lines,
         });
-        let desk = Arc::new(ServerDesk { auth: auth.clone(), commands: commands.clone() });
+        let desk = Arc::new(ServerDesk {
+            auth: auth.clone(),
+            commands: commands.clone(),
+            signals: Arc::new(signals),
+        });
         let sockets = WebSocketEndpoint::new(desk, sessions.clone(), settings.websocket.clone());
         let routes = api::routes(deps)
             .at("/v1/ws", only_get(sockets))

@@ -23,6 +23,7 @@ use serde::Deserialize;
 use crate::{
     api::settings::ApiSettings,
     auth::{AuthSettings, cors::CorsSettings, rate_limit::RateLimitSettings},
+    command::send::BotSettings,
     delivery::{listener::ListenerSettings, settings::DeliverySettings, ws::WebSocketSettings},
     domain::ids::ClientId,
     feed::FeedSettings,
@@ -33,6 +34,7 @@ use crate::{
         waha::WahaSettings,
         whatsapp_cloud::WhatsAppCloudSettings,
     },
+    outbox::OutboxSettings,
     projection::settings::ProjectionSettings,
     runtime::keyring::CredentialsSettings,
 };
@@ -57,6 +59,8 @@ pub struct Settings {
     pub waha: WahaSettings,
     pub provider_http: ProviderHttpSettings,
     pub credentials: CredentialsSettings,
+    pub outbox: OutboxSettings,
+    pub bot: BotSettings,
     pub simulator: SimulatorSettings,
     pub projection: ProjectionSettings,
     pub logging: LoggingSettings,
@@ -117,6 +121,9 @@ pub struct TenantSettings {
     /// Time zone of its days in the statistics, an IANA name. Absent: `api.time_zone`.
     #[serde(default)]
     pub time_zone: Option<String>,
+    /// Messages a second that its number may send. Absent: `outbox.messages_per_second`.
+    #[serde(default)]
+    pub messages_per_second: Option<u32>,
     /// What of the providers belongs to it.
     #[serde(flatten)]
     pub routes: TenantRoutes,

@@ -7,6 +7,7 @@
 //! | comes in | [`gateway`], [`ingest`], [`command`], [`event_log`] |
 //! | is understood | [`domain`] (pure) |
 //! | goes out | [`projection`], [`feed`], [`delivery`], [`api`] |
+//! | is sent | [`outbox`] |
 //! | around it | [`auth`], [`wire`], [`runtime`], [`metrics`] |
 //!
 //! Who may import whom stands in `docs/architecture.md` and is held by a test.
@@ -26,6 +27,8 @@ pub mod projection;
 pub mod feed;
 
 pub mod delivery;
+
+pub mod outbox;
 
 pub mod api;
 pub mod app;

@@ -38,6 +38,7 @@ mod snapshot;
 mod static_pages;
 mod stats;
 mod tenants;
+mod templates;
 mod tickets;
 mod validate;
 mod webhooks;

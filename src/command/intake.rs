@@ -298,7 +298,7 @@ impl Commands {
         Ok(step)
     }
 
-    fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {
+    pub(super) fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {
         (client, self.core.hasher.recent_key(client, b"message", dedupe_key))
     }
 

@@ -12,6 +12,7 @@ use crate::{
         bot::Bot,
         conversation::Conversation,
         ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
+        message::Message,
         whatsapp::WhatsApp,
     },
     projection::queries::{Queries, QueryError},
@@ -42,12 +43,17 @@ pub trait View: Send + Sync + 'static {
         id: ConversationId,
     ) -> Result<Option<Conversation>, QueryError>;
 
+    async fn message(&self, client: ClientId, id: MessageId)
+    -> Result<Option<Message>, QueryError>;
+
     /// The conversation of the message with this id.
     async fn conversation_of_message(
         &self,
         client: ClientId,
         id: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError>;
+    ) -> Result<Option<ConversationId>, QueryError> {
+        Ok(self.message(client, id).await?.map(|message| message.conversation_id))
+    }
 
     /// The conversation of the message with this `dedupe_key`.
     async fn conversation_of_key(
@@ -92,12 +98,12 @@ impl View for Queries {
         Queries::conversation(self, client, id).await
     }
 
-    async fn conversation_of_message(
+    async fn message(
         &self,
         client: ClientId,
         id: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
-        Ok(Queries::message(self, client, id).await?.map(|message| message.conversation_id))
+    ) -> Result<Option<Message>, QueryError> {
+        Queries::message(self, client, id).await
     }
 
     async fn conversation_of_key(
