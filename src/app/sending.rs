@@ -1,6 +1,6 @@
 //! Puts sending together: what commands decide with, and the outbox with its line to the providers.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -15,9 +15,12 @@ use crate::{
         message::{Media, NOT_SENDABLE_CODE, ProviderError},
     },
     event_log::EventLog,
-    gateway::outbound::{Account, Line, Lines, MediaSource, SendError},
+    gateway::{
+        outbound::{Account, Line, Lines, MediaSource, SendError},
+        tenancy::Tenancy,
+    },
     outbox::{
-        self, MediaAtProvider, Signals, TenantRate,
+        self, MediaAtProvider, Signals,
         membership::{InstanceId, SingleInstance},
     },
     projection::queries::Queries,
@@ -39,31 +42,23 @@ pub fn start(
     log: Arc<dyn EventLog>,
     queries: Queries,
     commands: Arc<Commands>,
-    lines: Arc<dyn Lines>,
+    tenancy: Arc<Tenancy>,
     clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
 ) -> Signals {
+    let rates = tenancy.clone();
     let deps = outbox::Deps {
         log,
         commands,
         view: Arc::new(queries),
-        lines,
+        lines: tenancy,
         media: Arc::new(NoUploads),
         membership: Arc::new(SingleInstance::new(InstanceId(clock.new_id()))),
         clock,
-        rates: rates(settings),
+        rates: Arc::new(move |client| rates.messages_per_second(client)),
         settings: settings.outbox.clone(),
     };
     outbox::start(deps, shutdown)
-}
-
-fn rates(settings: &Settings) -> TenantRate {
-    let tenants = settings.tenants.iter();
-    let own = tenants.filter_map(|tenant| {
-        Some((ClientId(tenant.client_id), tenant.messages_per_second?))
-    });
-    let own: HashMap<_, _> = own.collect();
-    Arc::new(move |client| own.get(&client).copied())
 }
 
 /// Which provider a tenant's line goes to.
