@@ -33,10 +33,7 @@ use crate::{
     },
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
-    gateway::{
-        outbound::Lines,
-        tenancy::{ConfiguredTenant, Tenancy},
-    },
+    gateway::tenancy::{ConfiguredTenant, Tenancy},
     ingest::Ingest,
     projection::{
         follow::{self, EndError},
@@ -87,10 +84,9 @@ impl App {
 
         let tenancy = tenancy(&settings)?;
         tenancy.refresh(queries.setups()).await?;
-        let lines: Arc<dyn Lines> = tenancy.clone();
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
         let commands = Commands::new(log.clone(), queries.clone(), clock.clone())
-            .with_sending(sending::deciding(&settings, lines.clone()));
+            .with_sending(sending::deciding(&settings, tenancy.clone()));
         let commands = Arc::new(commands);
         let signals = sending::start(
             &settings,
@@ -124,7 +120,6 @@ impl App {
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
             tenancy: tenancy.clone(),
-            lines,
         });
         let desk = Arc::new(ServerDesk {
             auth: auth.clone(),

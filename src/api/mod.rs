@@ -12,12 +12,8 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::Auth,
-    command::Commands,
-    gateway::{outbound::Lines, tenancy::Tenancy},
-    ingest::Ingest,
-    projection::queries::Queries,
-    runtime::clock::Clock,
+    auth::Auth, command::Commands, gateway::tenancy::Tenancy, ingest::Ingest,
+    projection::queries::Queries, runtime::clock::Clock,
 };
 
 mod answer;
@@ -37,8 +33,8 @@ mod shapes;
 mod snapshot;
 mod static_pages;
 mod stats;
-mod tenants;
 mod templates;
+mod tenants;
 mod tickets;
 mod validate;
 mod webhooks;
@@ -57,10 +53,8 @@ pub struct Deps {
     pub commands: Arc<Commands>,
     pub queries: Queries,
     pub ingest: Ingest,
-    /// Who is who: who reads providers' webhooks, and how tenants are set up.
+    /// Who reads providers' webhooks, and every tenant's way out to its provider.
     pub tenancy: Arc<Tenancy>,
-    /// Every tenant's way out to its provider.
-    pub lines: Arc<dyn Lines>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
 }

@@ -12,8 +12,10 @@ mod peers;
 mod prometheus;
 mod rest;
 mod schemathesis;
+mod sending;
 mod stop;
 mod tenants;
+mod waha_sending;
 mod webhooks;
 
 #[path = "../support/mod.rs"]
