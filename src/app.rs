@@ -190,8 +190,11 @@ impl App {
 /// The tenants, with who is who and who sends for whom.
 fn tenancy(settings: &Settings) -> anyhow::Result<Arc<Tenancy>> {
     let configured = settings.tenant_routing().into_iter().zip(&settings.tenants);
-    let configured = configured
-        .map(|(routing, tenant)| ConfiguredTenant { routing, time_zone: tenant.time_zone.clone() });
+    let configured = configured.map(|(routing, tenant)| ConfiguredTenant {
+        routing,
+        time_zone: tenant.time_zone.clone(),
+        messages_per_second: tenant.messages_per_second,
+    });
     let tenancy = Tenancy::new(
         &settings.whatsapp_cloud,
         &settings.waha,

@@ -6,7 +6,8 @@
 //! others take it in within a second.
 //!
 //! Where a WAHA server is, is the installation's business: only `admin` may name an address, or a
-//! tenant could have the server call whatever is near it.
+//! tenant could have the server call whatever is near it, and only `admin` sees it. A session that
+//! a tenant keeps keeps its address.
 
 use std::{sync::Arc, time::Duration};
 
@@ -138,6 +139,7 @@ pub struct TenantShown {
 #[derive(Debug, Clone, Object, Serialize)]
 pub struct WahaSessionShown {
     pub name: String,
+    /// For `admin` to see.
     pub url: Option<String>,
     pub has_hmac_key: bool,
     pub has_api_key: bool,
@@ -181,7 +183,7 @@ impl TenantsApi {
         let client = own(&caller, client_id.0)?;
         self.refresh().await?;
         let view = self.0.tenancy.view(client).ok_or_else(|| Problem::new(Code::NotFound))?;
-        Ok(Answer(shown(client, view)))
+        Ok(Answer(shown(client, view, is_admin(&caller))))
     }
 
     /// Set the tenant up.
@@ -203,11 +205,14 @@ impl TenantsApi {
         // What is kept of the body must not help to guess a secret in it.
         let marked = tenancy.mark(&body.bytes);
         let request = key.request(marked.as_ref().map_or(&body.bytes[..], |mark| &mark[..]));
-        check(&body.value, caller.identity.scopes.allows(Scopes::ADMIN))?;
+        let is_admin = is_admin(&caller);
+        check(&body.value, is_admin)?;
         self.refresh().await?;
-        let (setup, credentials) = self.merged(client, body.value)?;
+        let (setup, credentials) = self.merged(client, body.value, is_admin)?;
         tenancy.check(client, &setup, &credentials).map_err(|error| refused(&error))?;
-        let answer = answer(client, &setup, &credentials, self.0.clock.now());
+        let view = TenantView::of(&setup, &credentials, self.0.clock.now());
+        let tenant = shown(client, view, is_admin);
+        let answer = unsent(200, &TenantWritten { tenant, cursor: String::new() });
         let answered = self
             .0
             .commands
@@ -233,8 +238,11 @@ impl TenantsApi {
         &self,
         client: ClientId,
         wanted: SetTenant,
+        is_admin: bool,
     ) -> Result<(TenantSetup, Credentials), Problem> {
         let tenancy = &self.0.tenancy;
+        let before = tenancy.view(client).filter(|_| !is_admin);
+        let known = before.map(|view| view.setup.waha_sessions).unwrap_or_default();
         let (sealed, credentials) = match wanted.credentials {
             Some(given) => {
                 let credentials = credentials_of(given);
@@ -255,7 +263,11 @@ impl TenantsApi {
             phone_number_ids: wanted.phone_number_ids.unwrap_or_default(),
             waba_ids: wanted.waba_ids.unwrap_or_default(),
             waha_sessions: sessions
-                .map(|session| WahaSessionSetup { name: session.name, url: session.url })
+                .map(|session| {
+                    let known = known.iter().find(|known| known.name == session.name);
+                    let url = session.url.or_else(|| known.and_then(|known| known.url.clone()));
+                    WahaSessionSetup { name: session.name, url }
+                })
                 .collect(),
             credentials: sealed,
         };
@@ -267,6 +279,10 @@ impl TenantsApi {
 fn own(caller: &Caller<TenantWrite>, client_id: u32) -> Result<ClientId, Problem> {
     let client = caller.identity.client_id;
     if client.0 == client_id { Ok(client) } else { Err(Problem::new(Code::NotFound)) }
+}
+
+fn is_admin(caller: &Caller<TenantWrite>) -> bool {
+    caller.identity.scopes.allows(Scopes::ADMIN)
 }
 
 /// What the schema can't say.
@@ -319,17 +335,8 @@ fn credentials_of(given: SetCredentials) -> Credentials {
     }
 }
 
-fn answer(
-    client: ClientId,
-    setup: &TenantSetup,
-    credentials: &Credentials,
-    now: crate::domain::time::Timestamp,
-) -> crate::command::Answer {
-    let tenant = shown(client, TenantView::of(setup, credentials, now));
-    unsent(200, &TenantWritten { tenant, cursor: String::new() })
-}
-
-fn shown(client: ClientId, view: TenantView) -> TenantShown {
+/// `admin` also sees where WAHA's servers are.
+fn shown(client: ClientId, view: TenantView, is_admin: bool) -> TenantShown {
     let sessions = view.setup.waha_sessions.into_iter().zip(view.waha);
     TenantShown {
         client_id: client.0,
@@ -341,7 +348,7 @@ fn shown(client: ClientId, view: TenantView) -> TenantShown {
         waha_sessions: sessions
             .map(|(session, (_, has_hmac_key, has_api_key))| WahaSessionShown {
                 name: session.name,
-                url: session.url,
+                url: session.url.filter(|_| is_admin),
                 has_hmac_key,
                 has_api_key,
             })

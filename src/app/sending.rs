@@ -1,6 +1,6 @@
 //! Puts sending together: what commands decide with, and the outbox with its line to the providers.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -20,7 +20,7 @@ use crate::{
         tenancy::Tenancy,
     },
     outbox::{
-        self, MediaAtProvider, Signals, TenantRate,
+        self, MediaAtProvider, Signals,
         membership::{InstanceId, SingleInstance},
     },
     projection::queries::Queries,
@@ -46,29 +46,19 @@ pub fn start(
     clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
 ) -> Signals {
+    let rates = tenancy.clone();
     let deps = outbox::Deps {
         log,
         commands,
         view: Arc::new(queries),
-        rates: rates(settings, tenancy.clone()),
         lines: tenancy,
         media: Arc::new(NoUploads),
         membership: Arc::new(SingleInstance::new(InstanceId(clock.new_id()))),
         clock,
+        rates: Arc::new(move |client| rates.messages_per_second(client)),
         settings: settings.outbox.clone(),
     };
     outbox::start(deps, shutdown)
-}
-
-/// What was set at run time wins over the configuration.
-fn rates(settings: &Settings, tenancy: Arc<Tenancy>) -> TenantRate {
-    let tenants = settings.tenants.iter();
-    let own = tenants
-        .filter_map(|tenant| Some((ClientId(tenant.client_id), tenant.messages_per_second?)));
-    let own: HashMap<_, _> = own.collect();
-    Arc::new(move |client| {
-        tenancy.messages_per_second(client).or_else(|| own.get(&client).copied())
-    })
 }
 
 /// Which provider a tenant's line goes to.

@@ -51,6 +51,7 @@ pub struct ConfiguredTenant {
     pub routing: TenantRouting,
     /// An IANA name.
     pub time_zone: Option<String>,
+    pub messages_per_second: Option<u32>,
 }
 
 /// What a tenant hands over and nobody reads again.
@@ -128,7 +129,7 @@ struct RunTime {
 pub struct Tenancy {
     shared_cloud: WhatsAppCloudSettings,
     shared_waha: WahaSettings,
-    configured: Vec<ConfiguredTenant>,
+    configured: BTreeMap<ClientId, ConfiguredTenant>,
     keyring: Option<Keyring>,
     run_time: Mutex<BTreeMap<ClientId, RunTime>>,
     receivers: ArcSwap<Receivers>,
@@ -153,7 +154,10 @@ impl Tenancy {
             keyring: Keyring::new(credentials)?,
             shared_cloud: whatsapp_cloud.clone(),
             shared_waha: waha.clone(),
-            configured,
+            configured: configured
+                .into_iter()
+                .map(|tenant| (tenant.routing.client, tenant))
+                .collect(),
             run_time: Mutex::default(),
             refresh: tokio::sync::Mutex::default(),
         })
@@ -169,7 +173,7 @@ impl Tenancy {
         let run_time = self.run_time.lock();
         let configured = self
             .configured
-            .iter()
+            .values()
             .filter(|tenant| !run_time.contains_key(&tenant.routing.client))
             .map(|tenant| (tenant.routing.client, tenant.time_zone.clone()));
         let set_up = run_time
@@ -180,7 +184,10 @@ impl Tenancy {
 
     /// How many messages a second the tenant's number may send, where that was set.
     pub fn messages_per_second(&self, client: ClientId) -> Option<u32> {
-        self.run_time.lock().get(&client)?.stored.setup.messages_per_second
+        if let Some(tenant) = self.run_time.lock().get(&client) {
+            return tenant.stored.setup.messages_per_second;
+        }
+        self.configured.get(&client)?.messages_per_second
     }
 
     /// `None`: nobody has set up such a tenant.
@@ -188,8 +195,7 @@ impl Tenancy {
         if let Some(tenant) = self.run_time.lock().get(&client) {
             return Some(tenant.view());
         }
-        let tenant = self.configured.iter().find(|tenant| tenant.routing.client == client)?;
-        Some(tenant.view())
+        self.configured.get(&client).map(ConfiguredTenant::view)
     }
 
     /// Whether nobody else has what this setup claims, and all that it needs is there.
@@ -300,7 +306,7 @@ impl Tenancy {
     /// nothing, for others' secrets would speak for them; with `locked` they keep their numbers.
     fn routing(&self, left_out: Option<ClientId>, locked: bool) -> Vec<TenantRouting> {
         let run_time = self.run_time.lock();
-        let configured = self.configured.iter().map(|tenant| &tenant.routing);
+        let configured = self.configured.values().map(|tenant| &tenant.routing);
         let mut routing: Vec<TenantRouting> =
             configured.filter(|routing| !run_time.contains_key(&routing.client)).cloned().collect();
         // In the order in which they were made, so that of two that clash the earlier one holds.
@@ -427,7 +433,7 @@ impl ConfiguredTenant {
         let sessions = routes.waha_sessions.iter();
         let setup = TenantSetup {
             time_zone: self.time_zone.clone(),
-            messages_per_second: None,
+            messages_per_second: self.messages_per_second,
             phone_number_ids: routes.phone_number_ids.clone(),
             waba_ids: routes.waba_ids.clone(),
             waha_sessions: sessions

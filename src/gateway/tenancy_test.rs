@@ -34,6 +34,7 @@ fn tenancy(keys: &[Secret<String>], configured: &[(u32, &str)]) -> Tenancy {
                 },
             },
             time_zone: Some("UTC".to_owned()),
+            messages_per_second: Some(30),
         })
         .collect();
     let keys = CredentialsSettings { keys: keys.to_vec() };
@@ -111,6 +112,8 @@ async fn a_setup_takes_effect_on_webhooks_and_lines_and_wins_over_the_file() {
     assert_eq!(received(&tenancy, "102", "shared app"), Some(2));
     assert_eq!(token_of(&tenancy, 1).as_deref(), Some("own token"));
     assert_eq!(token_of(&tenancy, 2).as_deref(), Some("shared token"));
+    let rates = [1, 2].map(|client| tenancy.messages_per_second(ClientId(client)));
+    assert_eq!(rates, [None, Some(30)]);
 }
 
 #[tokio::test]

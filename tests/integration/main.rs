@@ -14,6 +14,8 @@ mod rest;
 mod schemathesis;
 mod sending;
 mod stop;
+mod tenants;
+mod waha_sending;
 mod webhooks;
 
 #[path = "../support/mod.rs"]
