@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use poem::Result;
 use poem_openapi::{
     OpenApi,
@@ -15,17 +16,20 @@ use poem_openapi::{
 use tokio::time::Instant;
 
 use super::{
-    Deps,
+    Deps, Gateways,
     answer::Answer,
     extract::{RawBody, RawQuery},
     shapes::{Chapter, WebhookAnswer},
 };
 use crate::{
+    domain::time::Timestamp,
     gateway::{Inbound, WebhookError},
     metrics::WEBHOOKS,
     wire::problem::{Code, Problem},
 };
 
+/// A body up to this size is read at once.
+const READ_AT_ONCE_BYTES: usize = 64 * 1024;
 /// A webhook that takes longer is worth a line in the log: the provider gives up on slow ones.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -65,9 +69,10 @@ impl WebhooksApi {
         signature: Header<Option<String>>,
         body: RawBody,
     ) -> Result<Answer<WebhookAnswer>> {
-        let now = self.0.clock.now();
-        let gateway = &self.0.gateways.whatsapp_cloud;
-        let inbound = gateway.receive(signature.0.as_deref(), &body.0, now);
+        let read = |gateways: &Gateways, signature: Option<&str>, body: &[u8], now| {
+            gateways.whatsapp_cloud.receive(signature, body, now)
+        };
+        let inbound = self.read(signature.0, body.0, read).await?;
         self.take("whatsapp_cloud", inbound).await
     }
 
@@ -82,13 +87,39 @@ impl WebhooksApi {
         signature: Header<Option<String>>,
         body: RawBody,
     ) -> Result<Answer<WebhookAnswer>> {
-        let now = self.0.clock.now();
-        let inbound = self.0.gateways.waha.receive(signature.0.as_deref(), &body.0, now);
+        let read = |gateways: &Gateways, signature: Option<&str>, body: &[u8], now| {
+            gateways.waha.receive(signature, body, now)
+        };
+        let inbound = self.read(signature.0, body.0, read).await?;
         self.take("waha", inbound).await
     }
 }
 
+/// How a gateway reads a body.
+type Read = fn(&Gateways, Option<&str>, &[u8], Timestamp) -> Result<Inbound, WebhookError>;
+
 impl WebhooksApi {
+    /// Checks and reads a body. A long one, which keeps a processor busy for milliseconds, on a
+    /// thread for such work, so that nobody else's messages wait for it.
+    async fn read(
+        &self,
+        signature: Option<String>,
+        body: Bytes,
+        read: Read,
+    ) -> Result<Result<Inbound, WebhookError>> {
+        let (deps, now) = (self.0.clone(), self.0.clock.now());
+        let is_short = body.len() <= READ_AT_ONCE_BYTES;
+        let reading = move || read(&deps.gateways, signature.as_deref(), &body, now);
+        if is_short {
+            return Ok(reading());
+        }
+        let read = tokio::task::spawn_blocking(reading).await;
+        Ok(read.map_err(|error| {
+            tracing::error!(%error, "the reading of a webhook broke off");
+            Problem::new(Code::Internal)
+        })?)
+    }
+
     async fn take(
         &self,
         provider: &'static str,
