@@ -5,5 +5,6 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod private_file;
 pub mod secret;
 pub mod shutdown;
