@@ -13,7 +13,8 @@
 //!
 //! **Invariant:** what is kept in memory here is a cache of the log with a bound. Losing it, or
 //! having an old one, costs time or an event that the fold finds to be nothing new; never a
-//! message, and never two conversations for one contact.
+//! message, and never two conversations for one contact. A contact's new name that comes while
+//! another command, or another instance, tells one too may be missed until it is told again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +41,7 @@ use self::{
 };
 pub use self::{
     idempotency::{Answer, Answered, Request},
-    intake::INTAKE_ITEMS_MAX,
+    intake::{INTAKE_ITEMS_MAX, TakenIn},
     write::{Done, WhatsAppUpdate, Write},
 };
 
@@ -52,6 +53,13 @@ const COME_UP_LOOK: Duration = Duration::from_millis(250);
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(pub String);
+
+impl Actor {
+    /// What this server does of itself.
+    fn system() -> Self {
+        Self("system".to_owned())
+    }
+}
 
 /// Why a command was not done. None of the texts names a person or a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -180,8 +188,8 @@ impl From<LogError> for CommandError {
 impl From<QueryError> for CommandError {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::Overloaded | QueryError::NotYet => {}
-            QueryError::Broken(_) => {
+            QueryError::NotYet => {}
+            QueryError::Overloaded | QueryError::Broken(_) => {
                 tracing::warn!(%error, "a command could not read the read model")
             }
         }

@@ -16,11 +16,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, backup::Back
 use tokio::sync::watch;
 
 use super::settings::ProjectionSettings;
-use crate::domain::{fold::FOLD_VERSION, ids::Position};
+use crate::{
+    domain::{fold::FOLD_VERSION, ids::Position},
+    runtime::private_file,
+};
 
 /// Raise it when the schema, what is stored in it, or the bytes of public events change: each
 /// read model is then made anew at its next start. So it is when [`FOLD_VERSION`] changes.
-pub const READ_MODEL_VERSION: u32 = 1;
+pub const READ_MODEL_VERSION: u32 = 2;
 
 /// "cndo": marks a file as a read model, so that no other file is ever replaced.
 const APPLICATION_ID: i32 = 0x636e_646f;
@@ -124,6 +127,7 @@ impl ReadModel {
         lock: File,
         path: &Path,
     ) -> Result<Self, OpenError> {
+        private(path)?;
         let broken = |source| OpenError::Sqlite { path: path.to_owned(), source };
         let connection = open_for_writing(path, settings).map_err(broken)?;
         make_schema(&connection, epoch).map_err(broken)?;
@@ -187,6 +191,7 @@ pub fn backup(path: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Res
     }
     let partial = sibling(to, ".partial");
     remove(&partial)?;
+    private(&partial)?;
     let broken = |source| OpenError::Sqlite { path: path.to_owned(), source };
     copy_pages(path, &partial, &mut progress).map_err(broken)?;
     rename(&partial, to)
@@ -209,9 +214,17 @@ fn copy_pages(from: &Path, to: &Path, progress: &mut impl FnMut(u64, u64)) -> ru
     target.close().map_err(|(_, error)| error)
 }
 
-/// Whether an error says that the file itself is damaged.
+/// Whether an error says that the file itself is damaged: SQLite finds it to be, or there is
+/// something in it that we never wrote.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    let unreadable = matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+    );
+    let code = error.sqlite_error_code();
+    unreadable || matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// Leaves a word for the next start that the file is damaged, found out while it was in use.
@@ -332,10 +345,16 @@ fn make_schema(connection: &Connection, epoch: &str) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// It holds personal data as the log does.
+fn private(path: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    private_file::database(path).map_err(io)
+}
+
 fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(io)?;
+        private_file::folder(folder).map_err(io)?;
     }
     let file = File::options()
         .create(true)

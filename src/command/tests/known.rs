@@ -7,11 +7,12 @@ use super::{
     intake::{message, person, take},
     *,
 };
-use crate::domain::{
-    bot::Bot,
-    conversation::Conversation,
-    ids::{IdentityHash, MessageId},
-    whatsapp::WhatsApp,
+use crate::{
+    domain::{
+        bot::Bot, conversation::Conversation, ids::IdentityHash, time::Timestamp,
+        whatsapp::WhatsApp,
+    },
+    projection::queries::{MessageName, OldAnswers},
 };
 
 /// A view that fails whoever asks it.
@@ -46,18 +47,21 @@ impl View for NoView {
     ) -> Result<Option<Conversation>, QueryError> {
         never()
     }
-    async fn conversation_of_message(
+    async fn conversations(
         &self,
         _: ClientId,
-        _: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
+        _: Vec<ConversationId>,
+    ) -> Result<Vec<Conversation>, QueryError> {
         never()
     }
-    async fn conversation_of_key(
+    async fn conversations_of(
         &self,
         _: ClientId,
-        _: &str,
-    ) -> Result<Option<ConversationId>, QueryError> {
+        _: Vec<MessageName>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError> {
+        never()
+    }
+    async fn old_answers(&self, _: Timestamp, _: usize) -> Result<Vec<OldAnswers>, QueryError> {
         never()
     }
     async fn bot(&self, _: ClientId) -> Result<Bot, QueryError> {

@@ -39,6 +39,9 @@ pub const WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
 impl<S: State> Folding<'_, S> {
     pub(super) fn message_received(&mut self, message: &IncomingMessage) {
         self.came_from_outside(message, Direction::Inbound, MessageStatus::Received);
+        if !message.imported {
+            self.heard_through();
+        }
     }
 
     /// An echo was sent already, whatever else is known of it.
@@ -54,9 +57,14 @@ impl<S: State> Folding<'_, S> {
         status: MessageStatus,
     ) {
         let client = self.client();
-        let known = self.state.message_by_key(client, &incoming.dedupe_key).is_some()
-            || self.state.message(client, incoming.message_id).is_some();
-        if known {
+        if let Some(known) = self.state.message_by_key(client, &incoming.dedupe_key) {
+            // An import may know more of a message than its echo did.
+            if direction == Direction::Outbound && incoming.status.is_some() {
+                self.advance_known(&known, status, self.plausible(incoming.sent_at));
+            }
+            return;
+        }
+        if self.state.message(client, incoming.message_id).is_some() {
             return;
         }
         let (before, conversation) = self.resolve_or_open(incoming.conversation_id);
@@ -73,7 +81,7 @@ impl<S: State> Folding<'_, S> {
             kind: incoming.kind,
             text: incoming.text.clone(),
             media: incoming.media.clone(),
-            payload: incoming.payload.clone(),
+            payload: amendment::without_marks(incoming.payload.clone()),
             reply_to: incoming.reply_to.clone(),
             client_ref: None,
             bulk_id: None,
@@ -105,7 +113,7 @@ impl<S: State> Folding<'_, S> {
             kind: queued.kind,
             text: queued.text.clone(),
             media: queued.media.clone(),
-            payload: queued.payload.clone(),
+            payload: amendment::without_marks(queued.payload.clone()),
             reply_to: queued.reply_to.clone(),
             client_ref: queued.client_ref.clone(),
             bulk_id: queued.bulk_id,
@@ -205,12 +213,16 @@ impl<S: State> Folding<'_, S> {
                 let answers = message.kind.is_talk()
                     && message.bulk_id.is_none()
                     && matches!(message.sender, Sender::Agent | Sender::Bot);
-                if answers && let Some(since) = conversation.awaiting_response_since.take() {
+                // What was written before the question answers nothing, whenever it comes.
+                if answers
+                    && let Some(since) = conversation.awaiting_response_since
+                    && message.timestamp >= since
+                {
+                    conversation.awaiting_response_since = None;
                     let stats = self.stats();
                     stats.first_responses += 1;
-                    stats.first_response_sum_ms = stats
-                        .first_response_sum_ms
-                        .saturating_add(message.timestamp.since(since).max(0));
+                    stats.first_response_sum_ms =
+                        stats.first_response_sum_ms.saturating_add(message.timestamp.since(since));
                 }
             }
         }

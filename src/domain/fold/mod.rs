@@ -39,7 +39,7 @@ use super::{
 
 /// The version of what the fold makes of a log: it goes up with every change of that, and makes
 /// every read model be built anew.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// The longest chain of merges that is followed. A contact has a handful of identities, and each
 /// merge ties two conversations, so that a longer one is a damaged state.
@@ -82,11 +82,11 @@ impl<S: State> Folding<'_, S> {
             EventData::ContactsMerged { from, into, identities } => {
                 self.contacts_merged(*from, *into, identities);
             }
-            EventData::ConversationOpened { conversation_id, contact } => {
-                self.conversation_opened(*conversation_id, contact);
+            EventData::ConversationOpened { conversation_id, contact, at } => {
+                self.conversation_opened(*conversation_id, contact, *at);
             }
-            EventData::ContactChanged { conversation_id, contact } => {
-                self.contact_changed(*conversation_id, contact);
+            EventData::ContactChanged { conversation_id, contact, at } => {
+                self.contact_changed(*conversation_id, contact, *at);
             }
             EventData::MessageReceived(message) => self.message_received(message),
             EventData::MessageEchoed(message) => self.message_echoed(message),
@@ -114,6 +114,9 @@ impl<S: State> Folding<'_, S> {
             }
             EventData::WhatsappStateChanged { .. } => self.whatsapp_state_changed(),
             EventData::DayStarted { date, time_zone } => self.day_started(date, time_zone),
+            EventData::AnswersForgotten { before } => {
+                self.state.forget_answers(self.event.client_id, *before);
+            }
             EventData::RequestAnswered(answer) => {
                 self.state.put_answer(self.event.client_id, answer, self.event.time);
             }
