@@ -27,7 +27,7 @@ use condorito::{
         Append, EventLog, Expected, StreamName, Tail, contract, memory::MemoryLog, record,
         sqlite::SqliteLog,
     },
-    projection::queries::QueryError,
+    projection::queries::{MessageName, OldAnswers, QueryError},
     runtime::clock::{Clock, SystemClock},
 };
 use futures_util::StreamExt;
@@ -292,12 +292,22 @@ impl View for Nothing {
     async fn message(&self, _: ClientId, _: MessageId) -> Result<Option<Message>, QueryError> {
         Ok(None)
     }
-    async fn conversation_of_key(
+    async fn conversations(
         &self,
         _: ClientId,
-        _: &str,
-    ) -> Result<Option<ConversationId>, QueryError> {
-        Ok(None)
+        _: Vec<ConversationId>,
+    ) -> Result<Vec<Conversation>, QueryError> {
+        Ok(Vec::new())
+    }
+    async fn conversations_of(
+        &self,
+        _: ClientId,
+        messages: Vec<MessageName>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError> {
+        Ok(vec![None; messages.len()])
+    }
+    async fn old_answers(&self, _: Timestamp, _: usize) -> Result<Vec<OldAnswers>, QueryError> {
+        Ok(Vec::new())
     }
     async fn bot(&self, _: ClientId) -> Result<Bot, QueryError> {
         Ok(Bot::default())

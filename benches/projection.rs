@@ -174,6 +174,7 @@ fn event(n: u64, tenants: u32) -> Event {
                 name: Some(format!("María José {conversation_id}")),
                 ..Contact::default()
             },
+            at: None,
         },
         2 => EventData::MessageQueued(QueuedMessage {
             conversation_id,

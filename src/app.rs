@@ -4,6 +4,7 @@
 //! requests. The socket is opened first, since a port in use should be known at once. Stop: say
 //! goodbye to clients and take nothing new, end the requests, then the tasks, then close the log.
 
+pub mod answers;
 pub mod days;
 pub mod observability;
 mod sending;
@@ -78,7 +79,7 @@ impl App {
         let address = listener.local_address();
 
         let log = open_log(&settings).await?;
-        let (queries, model) = open_read_model(&settings, &*log).await?;
+        let (queries, for_commands, model) = open_read_model(&settings, &*log).await?;
         let past = Arc::new(StoredPast::new(queries.clone(), log.clone()));
         let hub = Hub::start(past, settings.feed.clone(), &shutdown);
         let projector = follow::follow(model, log.clone(), hub.clone(), clock.clone(), &shutdown)?;
@@ -86,7 +87,7 @@ impl App {
         let tenancy = tenancy(&settings)?;
         tenancy.refresh(queries.setups()).await?;
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
-        let commands = Commands::new(log.clone(), queries.clone(), clock.clone())
+        let commands = Commands::new(log.clone(), for_commands, clock.clone())
             .with_sending(sending::deciding(&settings, tenancy.clone()));
         let commands = Arc::new(commands);
         let signals = sending::start(
@@ -143,6 +144,7 @@ impl App {
             .with(Edge::new(&settings.api, clock.clone()));
         connections.spawn(listener.serve(endpoint, connections.clone()));
         tenants::follow(tenancy.clone(), queries, commands.clone(), &shutdown);
+        answers::forget(commands.clone(), &shutdown);
         days::keep(calendars(&settings, tenancy), commands, clock, &shutdown);
         let projector = tokio::spawn(projector.ended());
         info!(%address, "takes requests");
@@ -224,15 +226,17 @@ async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> {
     Ok(Arc::new(log))
 }
 
+/// Opens the read model, with one way to ask for clients and one for commands.
 async fn open_read_model(
     settings: &Settings,
     log: &dyn EventLog,
-) -> anyhow::Result<(Queries, ReadModel)> {
+) -> anyhow::Result<(Queries, Queries, ReadModel)> {
     let head = log.head().await.context("the event log can't be read")?;
     let projection = settings.projection.clone();
     let epoch = log.identity().epoch.clone();
     let model =
         tokio::task::spawn_blocking(move || ReadModel::open(&projection, &epoch, head)).await??;
     let queries = Queries::open(&model)?;
-    Ok((queries, model))
+    let for_commands = Queries::open_for_commands(&model)?;
+    Ok((queries, for_commands, model))
 }

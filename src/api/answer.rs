@@ -128,7 +128,7 @@ impl<T, const CREATES: bool> WriteAnswer<T, CREATES> {
         let Answered { answer, position, repeated } = answered;
         let mut body = answer.body;
         if let Some(members) = body.as_object_mut() {
-            members.insert("cursor".to_owned(), cursor_at(deps, position).into());
+            members.entry("cursor").or_insert_with(|| cursor_at(deps, position).into());
         }
         let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
         Self { status, body, repeated, shape: PhantomData }

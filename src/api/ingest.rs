@@ -3,7 +3,7 @@
 //! Items are judged one by one: a wrong one is told in its place and keeps no other from being
 //! stored. What is stored of a batch is durable, and in one append, before it is answered.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use poem::Result;
 use poem_openapi::{
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     Deps,
-    answer::{WriteAnswer, cursor_at, unsent},
+    answer::{WriteAnswer, cursor_at},
     extract::{Batch, Caller, IdempotencyKey, IngestWrite, JsonBody},
     shapes::{
         Chapter, IngestAnswer, IngestContact, IngestMessage, IngestStatus, IngestStatusValue,
@@ -24,7 +24,7 @@ use super::{
     validate,
 };
 use crate::{
-    command::{self, Actor, Answered, IntakeOutcome, Request},
+    command::{self, Actor, Answered, IntakeOutcome, Request, TakenIn},
     domain::{
         contact::parse_phone,
         conversation::Contact,
@@ -32,6 +32,7 @@ use crate::{
         intake::{Intake, IntakeMessage, IntakeStatus},
         message::{Direction, Media, MessageKind, MessageStatus, ProviderError},
     },
+    gateway::waha::dedupe_key,
     metrics::INTAKE_ITEMS,
     wire::{
         problem::{FieldError, Problem},
@@ -120,29 +121,25 @@ impl IngestApi {
         let commands = &self.0.commands;
         let answered = match request {
             Some(request) => {
-                let answer = |outcomes: Vec<IntakeOutcome>| self.answer(verdicts, &outcomes);
+                let answer = |taken: &TakenIn| self.answer(verdicts, taken);
                 commands.take_in_once(client, &actor, &request, accepted, answer).await
             }
-            None => commands.take_in(client, &actor, accepted).await.map(|outcomes| Answered {
-                answer: self.answer(verdicts, &outcomes),
-                position: self.first_stored(&outcomes),
+            None => commands.take_in_all(client, &actor, accepted).await.map(|taken| Answered {
+                answer: self.answer(verdicts, &taken),
+                position: self.first_of(&taken),
                 repeated: false,
             }),
         };
         Ok(WriteAnswer::new(&self.0, answered.map_err(Problem::from)?))
     }
 
-    /// Where the first item stands that was stored, or else how far this instance has come.
-    fn first_stored(&self, outcomes: &[IntakeOutcome]) -> Position {
-        let stored = outcomes.iter().find_map(|outcome| match outcome {
-            IntakeOutcome::Stored(position) => Some(*position),
-            IntakeOutcome::Duplicate => None,
-        });
-        stored.unwrap_or_else(|| *self.0.queries.projected().borrow())
+    /// Where the first event stands, or else how far this instance has come.
+    fn first_of(&self, taken: &TakenIn) -> Position {
+        taken.first.unwrap_or_else(|| *self.0.queries.projected().borrow())
     }
 
-    fn answer(&self, verdicts: Vec<Read<()>>, outcomes: &[IntakeOutcome]) -> command::Answer {
-        let mut outcomes = outcomes.iter().copied();
+    fn answer(&self, verdicts: Vec<Read<()>>, taken: &TakenIn) -> command::Answer {
+        let mut outcomes = taken.outcomes.iter().copied();
         let results: Vec<ItemResult> = verdicts
             .into_iter()
             .map(|verdict| match verdict {
@@ -165,8 +162,9 @@ impl IngestApi {
             count(ItemOutcome::Duplicate),
             count(ItemOutcome::Rejected),
         );
-        let cursor = String::new();
-        unsent(200, &IngestAnswer { results, stored, duplicates, rejected, cursor })
+        let cursor = cursor_at(&self.0, self.first_of(taken));
+        let answer = IngestAnswer { results, stored, duplicates, rejected, cursor };
+        command::Answer { status: 200, body: serde_json::to_value(answer).unwrap_or_default() }
     }
 
     fn accepted(&self, outcome: Option<IntakeOutcome>) -> ItemResult {
@@ -255,7 +253,23 @@ impl<T: Type> ToJSON for Unchecked<T> {
     }
 }
 
+/// The longest `payload` of an item, as JSON: with it an event stays well below what a log takes
+/// as one. As in the gateways.
+const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+
+fn check_payload(payload: Option<&HashMap<String, Value>>, pointer: &str) -> Read<()> {
+    let size = payload.map_or(Ok(0), |payload| serde_json::to_vec(payload).map(|json| json.len()));
+    match size {
+        Ok(size) if size <= PAYLOAD_BYTES_MAX => Ok(()),
+        _ => {
+            let problem = format!("has more than {PAYLOAD_BYTES_MAX} bytes");
+            Err(vec![FieldError::at_pointer(format!("{pointer}/payload"), problem)])
+        }
+    }
+}
+
 fn message((item, pointer): (IngestMessage, String)) -> Read<Intake> {
+    check_payload(item.payload.as_ref(), &pointer)?;
     let contact = contact(item.contact, &pointer)?;
     let direction = match item.direction {
         Some(wire::Direction::Outbound) => Direction::Outbound,
@@ -280,13 +294,13 @@ fn message((item, pointer): (IngestMessage, String)) -> Read<Intake> {
     });
     let message = IntakeMessage {
         direction,
-        dedupe_key: item.wa_message_id.clone(),
+        dedupe_key: dedupe_key(&item.wa_message_id),
         wa_message_id: item.wa_message_id,
         kind: item.kind.map_or(MessageKind::Text, kind_of),
         text: item.text,
         media,
         payload: item.payload.map(|members| members.into_iter().collect()),
-        reply_to: item.reply_to,
+        reply_to: item.reply_to.as_deref().map(dedupe_key),
         sent_at: item.timestamp.0,
         imported: item.imported.unwrap_or_default(),
         status,
@@ -306,7 +320,7 @@ fn status((item, pointer): (IngestStatus, String)) -> Read<Intake> {
         detail: error.detail.unwrap_or_default(),
     });
     let status = IntakeStatus {
-        dedupe_key: item.wa_message_id.clone(),
+        dedupe_key: dedupe_key(&item.wa_message_id),
         wa_message_id: item.wa_message_id,
         message_id: None,
         status: status_of(item.status),

@@ -228,7 +228,7 @@ pub struct IngestMessage {
     #[oai(validator(max_length = 65536))]
     pub text: Option<String>,
     pub media: Option<IngestMedia>,
-    /// What the type has beyond text and media.
+    /// What the type has beyond text and media, at most 128 KiB of JSON.
     pub payload: Option<HashMap<String, Value>>,
     /// WhatsApp's id of the message that it answers or reacts to.
     #[oai(validator(min_length = 1, max_length = 300))]
@@ -327,7 +327,8 @@ pub struct IngestAnswer {
     pub stored: u32,
     pub duplicates: u32,
     pub rejected: u32,
-    /// Place of the first item stored, or else of the newest event; give it as `at_least`.
+    /// Place of the first event: an item stored, or what is new of its contact; else of the newest
+    /// event. To wait for an item with `at_least`, give that item's own cursor.
     pub cursor: String,
 }
 

@@ -1,11 +1,13 @@
 //! What providers call: the WhatsApp Cloud API and WAHA.
 //!
 //! Without a signature's header the body is not even read. The raw bytes go to the gateway, which
-//! checks the signature before it parses anything; what it understood goes to `ingest`. The provider hears `200` when all of it is durable, and tries
-//! again for anything else: `503` with `Retry-After` when the log can't take it now.
+//! checks the signature before it parses anything; what it understood goes to `ingest`. The
+//! provider hears `200` when all of it is durable, and tries again for anything else: `503` with
+//! `Retry-After` when the log can't take it now.
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use poem::Result;
 use poem_openapi::{
     OpenApi,
@@ -21,11 +23,16 @@ use super::{
     shapes::{Chapter, WebhookAnswer},
 };
 use crate::{
-    gateway::{Inbound, WebhookError, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    domain::time::Timestamp,
+    gateway::{
+        Inbound, WebhookError, tenancy::Receivers, waha::Waha, whatsapp_cloud::WhatsAppCloud,
+    },
     metrics::WEBHOOKS,
     wire::problem::{Code, Problem},
 };
 
+/// A body up to this size is read at once.
+const READ_AT_ONCE_BYTES: usize = 64 * 1024;
 /// A webhook that takes longer is worth a line in the log: the provider gives up on slow ones.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -65,14 +72,14 @@ impl WebhooksApi {
         signature: Header<Option<String>>,
         body: RawBody,
     ) -> Result<Answer<WebhookAnswer>> {
-        let signature = signature.0.as_deref();
-        if !WhatsAppCloud::is_signature(signature) {
+        if !WhatsAppCloud::is_signature(signature.0.as_deref()) {
             return self.take("whatsapp_cloud", Err(WebhookError::Unauthorized)).await;
         }
         let body = body.read(&self.0).await?;
-        let now = self.0.clock.now();
-        let gateways = self.0.tenancy.receivers();
-        let inbound = gateways.whatsapp_cloud.receive(signature, &body.bytes, now);
+        let read = |gateways: &Receivers, signature: Option<&str>, body: &[u8], now| {
+            gateways.whatsapp_cloud.receive(signature, body, now)
+        };
+        let inbound = self.read(signature.0, body.bytes.clone(), read).await?;
         self.take("whatsapp_cloud", inbound).await
     }
 
@@ -87,18 +94,43 @@ impl WebhooksApi {
         signature: Header<Option<String>>,
         body: RawBody,
     ) -> Result<Answer<WebhookAnswer>> {
-        let signature = signature.0.as_deref();
-        if !Waha::is_signature(signature) {
+        if !Waha::is_signature(signature.0.as_deref()) {
             return self.take("waha", Err(WebhookError::Unauthorized)).await;
         }
         let body = body.read(&self.0).await?;
-        let now = self.0.clock.now();
-        let inbound = self.0.tenancy.receivers().waha.receive(signature, &body.bytes, now);
+        let read = |gateways: &Receivers, signature: Option<&str>, body: &[u8], now| {
+            gateways.waha.receive(signature, body, now)
+        };
+        let inbound = self.read(signature.0, body.bytes.clone(), read).await?;
         self.take("waha", inbound).await
     }
 }
 
+/// How a gateway reads a body.
+type Read = fn(&Receivers, Option<&str>, &[u8], Timestamp) -> Result<Inbound, WebhookError>;
+
 impl WebhooksApi {
+    /// Checks and reads a body. A long one, which keeps a processor busy for milliseconds, on a
+    /// thread for such work, so that nobody else's messages wait for it.
+    async fn read(
+        &self,
+        signature: Option<String>,
+        body: Bytes,
+        read: Read,
+    ) -> Result<Result<Inbound, WebhookError>> {
+        let (deps, now) = (self.0.clone(), self.0.clock.now());
+        let is_short = body.len() <= READ_AT_ONCE_BYTES;
+        let reading = move || read(&deps.tenancy.receivers(), signature.as_deref(), &body, now);
+        if is_short {
+            return Ok(reading());
+        }
+        let read = tokio::task::spawn_blocking(reading).await;
+        Ok(read.map_err(|error| {
+            tracing::error!(%error, "the reading of a webhook broke off");
+            Problem::new(Code::Internal)
+        })?)
+    }
+
     async fn take(
         &self,
         provider: &'static str,

@@ -7,6 +7,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
 use super::{CommandError, Core, MERGES_FOLLOWED_MAX, conversation_stream, identity::Identities};
@@ -15,6 +16,7 @@ use crate::{
         conversation::{Contact, decide_contact_change},
         event::EventData,
         ids::{ClientId, ConversationId, IdentityHash, Position},
+        time::Timestamp,
     },
     event_log::{Append, AppendError, Appended, Expected},
 };
@@ -29,19 +31,44 @@ const IDENTITIES_CACHED_MAX: usize = 65_536;
 const CONTACTS_CACHED_MAX: usize = 16_384;
 /// Merges that are remembered until the read model has them everywhere.
 const MERGES_CACHED_MAX: usize = 4096;
-/// Contacts looked up in the read model at once, for one command.
-const LOOKUPS_AT_ONCE: usize = 4;
+/// How long what is remembered of a contact is believed. What two commands tell of one contact at
+/// the same moment, and what other instances tell, may be missing from it.
+const CONTACT_TRUSTED_MS: i64 = 10 * 60 * 1000;
 
 /// How something was told of a contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Telling {
-    /// By the contact's own doing: it replaces what was known. An unknown contact is taken up.
-    News,
+    /// By the contact's own doing, at this time: it replaces what was told before that. An unknown
+    /// contact is taken up.
+    News(Timestamp),
     /// From the past, or by somebody else: it fills in what is not known. An unknown contact is
     /// taken up.
     Filling,
+    /// As filling, but an unknown contact only gets an id, under which something can be kept: its
+    /// conversation is not opened, so that nobody sees people who never wrote.
+    Unopened,
     /// As news, but an unknown contact stays unknown.
+    NewsOfKnown(Timestamp),
+    /// As filling, but an unknown contact stays unknown.
     OfKnown,
+}
+
+impl Telling {
+    /// Whether an unknown contact gets an id.
+    fn takes_up(self) -> bool {
+        !matches!(self, Self::NewsOfKnown(_) | Self::OfKnown)
+    }
+
+    fn opens(self) -> bool {
+        matches!(self, Self::News(_) | Self::Filling)
+    }
+
+    fn news_at(self) -> Option<Timestamp> {
+        match self {
+            Self::News(at) | Self::NewsOfKnown(at) => Some(at),
+            Self::Filling | Self::Unopened | Self::OfKnown => None,
+        }
+    }
 }
 
 /// A contact as a command names it. Has at least one identity.
@@ -55,14 +82,15 @@ pub(super) struct Told {
 /// Where a contact was placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Placed {
-    /// `None` for an unknown contact that was told of with [`Telling::OfKnown`].
+    /// `None` for an unknown contact that was told of as one that is known.
     pub id: Option<ConversationId>,
     /// The conversation is opened by this very append.
     pub opened: bool,
 }
 
-/// Makes the appends that go with contacts once they are placed.
-pub(super) type Finish = Box<dyn Fn(&[Placed]) -> Vec<Append> + Send + Sync>;
+/// Makes the appends that go with contacts once they are placed. They stand directly behind as
+/// many events as it is told, which open conversations and change contacts.
+pub(super) type Finish = Box<dyn Fn(&[Placed], usize) -> Vec<Append> + Send + Sync>;
 
 /// Contacts to be placed, and what is to be appended once they are. Called once for each attempt.
 pub(super) struct Placing {
@@ -80,6 +108,19 @@ pub(super) struct Settled {
     pub told_at: Vec<Option<Position>>,
     /// Where the events that `finish` gave stand, in order.
     pub finished: Vec<Appended>,
+}
+
+impl Settled {
+    /// Of which conversations something was told of the contact, and where that stands.
+    fn told(&self) -> impl Iterator<Item = (ConversationId, Position)> {
+        self.placed.iter().zip(&self.told_at).filter_map(|(placed, at)| Some((placed.id?, (*at)?)))
+    }
+
+    /// Where the first of the events stands that clients may hear of.
+    pub(super) fn first(&self) -> Option<Position> {
+        let finished = self.finished.iter().map(|appended| appended.position);
+        self.told_at.iter().flatten().copied().chain(finished).min()
+    }
 }
 
 #[derive(Debug)]
@@ -104,7 +145,9 @@ pub(super) struct Directory {
 struct Inner {
     core: Arc<Core>,
     identities: Cache<(ClientId, IdentityHash), ConversationId>,
-    contacts: Cache<(ClientId, ConversationId), Arc<Contact>>,
+    contacts: Cache<(ClientId, ConversationId), Arc<KnownContact>>,
+    /// Held while what was read or told of a contact is compared with what is remembered.
+    remembering: Mutex<()>,
     merges: Cache<(ClientId, ConversationId), ConversationId>,
 }
 
@@ -117,6 +160,7 @@ impl Directory {
             core,
             identities: Cache::new(IDENTITIES_CACHED_MAX),
             contacts: Cache::new(CONTACTS_CACHED_MAX),
+            remembering: Mutex::new(()),
             merges: Cache::new(MERGES_CACHED_MAX),
         });
         Self { inner, lanes: Lanes::new() }
@@ -214,16 +258,14 @@ impl Inner {
         let mut known = self.known_contacts(placing.client, ids).await?;
         let (mut batch, told) = self.tell(placing, &placed, &mut known);
         let told_entries = batch.len();
-        batch.extend((placing.finish)(&placed));
+        batch.extend((placing.finish)(&placed, told_entries));
         match self.core.log.append(batch).await {
             Ok(appended) => {
-                self.remember(placing.client, &known);
                 let (told_places, finished) = appended.split_at(told_entries);
-                Ok(Settled {
-                    placed,
-                    told_at: places(&told, told_places),
-                    finished: finished.into(),
-                })
+                let told_at = places(&told, told_places);
+                let settled = Settled { placed, told_at, finished: finished.into() };
+                self.remember(placing.client, known, settled.told());
+                Ok(settled)
             }
             Err(AppendError::Conflict { .. }) => Err(PlaceError::Conflict),
             Err(error) => Err(error.into()),
@@ -237,24 +279,32 @@ impl Inner {
         client: ClientId,
         ids: impl Iterator<Item = ConversationId>,
     ) -> Result<Known, CommandError> {
-        use futures_util::{StreamExt, TryStreamExt};
+        let now = self.core.clock.now();
         let mut known = Known::new();
         let mut missing = Vec::new();
         for id in ids {
             match self.contacts.get(&(client, id)) {
-                Some(contact) => _ = known.insert(id, contact),
-                None => missing.push(id),
+                Some(contact) if now.since(contact.read_at) < CONTACT_TRUSTED_MS => {
+                    known.insert(id, contact);
+                }
+                _ => missing.push(id),
             }
+        }
+        if missing.is_empty() {
+            return Ok(known);
         }
         missing.sort_unstable();
         missing.dedup();
-        let found: Vec<_> = futures_util::stream::iter(missing)
-            .map(|id| async move { self.core.view.conversation(client, id).await })
-            .buffer_unordered(LOOKUPS_AT_ONCE)
-            .try_collect()
-            .await?;
-        for conversation in found.into_iter().flatten() {
-            known.insert(conversation.id, Arc::new(conversation.contact));
+        // Before it is read: what is read is at least of this place.
+        let seen = *self.core.view.projected().borrow();
+        for conversation in self.core.view.conversations(client, missing).await? {
+            let contact = KnownContact {
+                contact: conversation.contact,
+                told_at: conversation.contact_told_at,
+                seen,
+                read_at: now,
+            };
+            known.insert(conversation.id, Arc::new(contact));
         }
         Ok(known)
     }
@@ -267,10 +317,11 @@ impl Inner {
         placed: &[Placed],
         known: &mut Known,
     ) -> (Vec<Append>, Vec<Option<usize>>) {
+        let now = self.core.clock.now();
         let mut entries = Vec::new();
         let mut whose = Vec::with_capacity(placed.len());
         for (told, placed) in placing.contacts.iter().zip(placed) {
-            let entry = placed.id.and_then(|id| tell_one(told, id, placed.opened, known));
+            let entry = placed.id.and_then(|id| tell_one(told, id, placed.opened, now, known));
             whose.push(entry.as_ref().map(|_| entries.len()));
             if let Some((id, expected, data)) = entry {
                 let events = vec![self.core.event(placing.client, &placing.actor, data)];
@@ -281,18 +332,48 @@ impl Inner {
         (entries, whose)
     }
 
-    fn remember(&self, client: ClientId, known: &Known) {
+    /// `told` has where what was told of contacts came to stand.
+    fn remember(
+        &self,
+        client: ClientId,
+        mut known: Known,
+        told: impl Iterator<Item = (ConversationId, Position)>,
+    ) {
+        for (id, position) in told {
+            if let Some(contact) = known.get_mut(&id) {
+                let contact = Arc::make_mut(contact);
+                contact.seen = contact.seen.max(position);
+            }
+        }
         for (id, contact) in known {
             // What is unchanged is not written again, so that reading stays what this mostly is.
-            let same = |had: &Arc<Contact>| Arc::ptr_eq(had, contact);
-            if !self.contacts.peek(&(client, *id)).as_ref().is_some_and(same) {
-                self.contacts.insert((client, *id), Arc::clone(contact));
+            let same = |had: &Arc<KnownContact>| Arc::ptr_eq(had, &contact);
+            if self.contacts.peek(&(client, id)).as_ref().is_some_and(same) {
+                continue;
+            }
+            let _turn = self.remembering.lock();
+            match self.contacts.peek(&(client, id)) {
+                Some(had) if had.seen > contact.seen => {}
+                _ => self.contacts.insert((client, id), contact),
             }
         }
     }
 }
 
-type Known = HashMap<ConversationId, Arc<Contact>>;
+/// What is known of a contact, and how well.
+#[derive(Debug, Clone)]
+struct KnownContact {
+    contact: Contact,
+    /// As [`Conversation::contact_told_at`](crate::domain::conversation::Conversation).
+    told_at: Option<Timestamp>,
+    /// All that was told up to this place in the log is in here, unless another command or
+    /// another instance told something at the same time.
+    seen: Position,
+    /// When the read model was last asked.
+    read_at: Timestamp,
+}
+
+type Known = HashMap<ConversationId, Arc<KnownContact>>;
 
 /// Where `told` is, when all of its identities are known and of one conversation.
 fn placed_if_known(told: &Told, found: &Found) -> Option<Placed> {
@@ -303,8 +384,8 @@ fn placed_if_known(told: &Told, found: &Found) -> Option<Placed> {
     }
     match first {
         Some(id) => Some(Placed { id: Some(*id), opened: false }),
-        None if told.telling == Telling::OfKnown => Some(Placed { id: None, opened: false }),
-        None => None,
+        None if told.telling.takes_up() => None,
+        None => Some(Placed { id: None, opened: false }),
     }
 }
 
@@ -313,30 +394,40 @@ fn tell_one(
     told: &Told,
     id: ConversationId,
     opened: bool,
+    now: Timestamp,
     known: &mut Known,
 ) -> Option<(ConversationId, Expected, EventData)> {
+    // As the fold: a clock that runs ahead must not make all that follows old.
+    let news_at = told.telling.news_at().map(|at| at.min(now));
     let Some(known) = known.get_mut(&id) else {
+        if !told.telling.opens() {
+            return None;
+        }
         // Opened here, or not in the read model yet: there the fold finds an opening that is
-        // repeated to tell nothing new.
-        known.insert(id, Arc::new(told.contact.clone()));
-        let expected = if opened { Expected::NoStream } else { Expected::Any };
+        // repeated to tell nothing but what is newer.
         let contact = told.contact.clone();
-        return Some((
-            id,
-            expected,
-            EventData::ConversationOpened { conversation_id: id, contact },
-        ));
+        let seen = Position::START;
+        let told = KnownContact { contact, told_at: news_at, seen, read_at: now };
+        known.insert(id, Arc::new(told.clone()));
+        let expected = if opened { Expected::NoStream } else { Expected::Any };
+        let contact = told.contact;
+        let data = EventData::ConversationOpened { conversation_id: id, contact, at: news_at };
+        return Some((id, expected, data));
     };
-    let contact = match told.telling {
-        Telling::News | Telling::OfKnown => decide_contact_change(known, &told.contact)?,
-        Telling::Filling => {
-            let mut filled = Contact::clone(known);
+    let news_at = news_at.filter(|at| known.told_at.is_none_or(|told_at| told_at <= *at));
+    let contact = match news_at {
+        Some(_) => decide_contact_change(&known.contact, &told.contact)?,
+        None => {
+            let mut filled = known.contact.clone();
             filled.fill_from(&told.contact);
-            decide_contact_change(known, &filled)?
+            decide_contact_change(&known.contact, &filled)?
         }
     };
-    Arc::make_mut(known).replace_with(&contact);
-    Some((id, Expected::Any, EventData::ContactChanged { conversation_id: id, contact }))
+    let known = Arc::make_mut(known);
+    known.contact.replace_with(&contact);
+    known.told_at = known.told_at.max(news_at);
+    let data = EventData::ContactChanged { conversation_id: id, contact, at: news_at };
+    Some((id, Expected::Any, data))
 }
 
 fn places(whose: &[Option<usize>], appended: &[Appended]) -> Vec<Option<Position>> {

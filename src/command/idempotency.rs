@@ -1,13 +1,16 @@
 //! A write under an `Idempotency-Key`: done once, answered alike each time, on every instance.
 //!
-//! The answer is appended in the same append as the write's own events, as the first event of a
-//! stream that the key names. Whoever comes second, on whichever instance, fails that expectation
+//! The answer is appended in the same append as the write's own events, behind them, as the first
+//! event of a stream that the key names. Whoever comes second, on whichever instance, fails that expectation
 //! and reads the first answer from that stream. On one instance, requests with one key take turns,
 //! so that the second need not fail.
 //!
-//! **Invariant:** the answer is the last event of its append, and the place of the answer is the
-//! cursor that the write is answered with, the first time and every time after. Who reads from
-//! there on sees all that the write did.
+//! **Invariant:** a write is answered with the place of its first event as its cursor, with a key
+//! or without one, the first time and every time after: the events of one append stand one behind
+//! the other, so the answer knows it by how many of its own events stand before it. A write that
+//! changes nothing is answered with the place of its answer.
+//!
+//! Answers are forgotten after 24 hours: [`Commands::forget_answers`] deletes their streams.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,15 +19,20 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use super::{CommandError, Core};
+use super::{Actor, CommandError, Commands, Core};
 use crate::{
     domain::{
         event::{EventData, RequestAnswer},
         fold::ANSWER_KEPT_MS,
         ids::{ClientId, ConversationId, Position},
+        time::Timestamp,
     },
-    event_log::{Append, Expected, StreamName},
+    event_log::{Append, Expected, Record, StreamName},
+    projection::queries::OldAnswers,
 };
+
+/// Answers of a tenant that are forgotten in one go.
+const FORGOTTEN_AT_ONCE: usize = 256;
 
 /// A request as its `Idempotency-Key` names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,11 +56,11 @@ impl Request {
     }
 }
 
-/// What a write is answered with, but for its cursor.
+/// What a write is answered with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub status: u16,
-    /// The body without its `cursor`.
+    /// The body, mostly without its `cursor`, which is known only when it is stored.
     pub body: Value,
 }
 
@@ -60,7 +68,7 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {
     pub answer: Answer,
-    /// For the cursor.
+    /// For the cursor, where the body has none.
     pub position: Position,
     /// It was done before, under the same key; nothing was done now.
     pub repeated: bool,
@@ -102,7 +110,7 @@ impl Keyed {
             // Of a later release: what it answered can't be said here.
             return Err(CommandError::Unknown);
         };
-        if core.clock.now().since(record.event.time) > ANSWER_KEPT_MS {
+        if core.is_forgotten(record.event.time) {
             core.log.delete_stream(&stream).await?;
             return Ok(None);
         }
@@ -110,10 +118,12 @@ impl Keyed {
             return Err(CommandError::KeyReused);
         }
         let answer = Answer { status: first.status, body: first.body.clone() };
-        Ok(Some(Answered { answer, position: record.position, repeated: true }))
+        let position = Position(record.position.0.saturating_sub(first.events_before.into()));
+        Ok(Some(Answered { answer, position, repeated: true }))
     }
 
-    /// The entry that keeps the answer; the last one of the write's append.
+    /// The entry that keeps the answer; the one directly behind the write's own
+    /// `events_before`.
     pub(super) fn entry(
         &self,
         core: &Core,
@@ -121,12 +131,14 @@ impl Keyed {
         actor: &str,
         answer: &Answer,
         conversation_id: Option<ConversationId>,
+        events_before: usize,
     ) -> Append {
         let data = EventData::RequestAnswered(RequestAnswer {
             key: self.hash.clone(),
             fingerprint: self.fingerprint.clone(),
             status: answer.status,
             body: answer.body.clone(),
+            events_before: u32::try_from(events_before).unwrap_or(u32::MAX),
             conversation_id,
         });
         Append {
@@ -134,6 +146,48 @@ impl Keyed {
             expected: Expected::NoStream,
             events: vec![core.event(client, actor, data)],
         }
+    }
+}
+
+impl Commands {
+    /// Deletes the streams of answers that are older than 24 hours, and has the read models forget
+    /// them: at most [`FORGOTTEN_AT_ONCE`] of each tenant, the oldest first. Says whether more are
+    /// left. Repeating it does no harm, nor does another instance that does the same.
+    pub async fn forget_answers(&self) -> Result<bool, CommandError> {
+        let before = self.core.clock.now().plus_ms(-ANSWER_KEPT_MS);
+        let mut more = false;
+        for old in self.core.view.old_answers(before, FORGOTTEN_AT_ONCE).await? {
+            let OldAnswers { client, keys, before } = old;
+            more |= keys.len() >= FORGOTTEN_AT_ONCE;
+            for key in keys {
+                self.forget_answer(client, key).await?;
+            }
+            let data = EventData::AnswersForgotten { before };
+            let event = self.core.event(client, &Actor::system().0, data);
+            let stream = StreamName::Tenant(client);
+            let entry = Append { stream, expected: Expected::Any, events: vec![event] };
+            self.core.log.append(vec![entry]).await?;
+        }
+        Ok(more)
+    }
+
+    /// The key may have been used again since the read model last heard of it.
+    async fn forget_answer(&self, client: ClientId, key: String) -> Result<(), CommandError> {
+        let _turn = self.turns.take((client, key.clone())).await;
+        let stream = StreamName::Request(client, key);
+        let records = self.core.log.read_stream(&stream, None, 1).await?;
+        let is_old = |record: &Record| self.core.is_forgotten(record.event.time);
+        if records.first().is_some_and(is_old) {
+            self.core.log.delete_stream(&stream).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Whether an answer that was given at `time` is not given again.
+    fn is_forgotten(&self, time: Timestamp) -> bool {
+        self.clock.now().since(time) > ANSWER_KEPT_MS
     }
 }
 

@@ -21,9 +21,11 @@ use crate::{
         ids::{ClientId, ConversationId, MessageId, Position},
         intake::{Intake, IntakeAmendment, IntakeMessage, IntakeStatus},
         message::{Direction, MessageStatus},
-        whatsapp::{WhatsApp, WhatsAppStatus},
+        time::Timestamp,
+        whatsapp::{WhatsApp, WhatsAppStatus, WhatsAppTold},
     },
     event_log::{Append, AppendError, Expected, StreamName},
+    projection::queries::MessageName,
 };
 
 /// The most things in one call.
@@ -33,11 +35,21 @@ pub const INTAKE_ITEMS_MAX: usize = 1000;
 /// for the message, which settles whose it is. No contact ever has this id.
 const NOBODY: ConversationId = ConversationId(0);
 
+/// What became of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenIn {
+    /// One per item, in order.
+    pub outcomes: Vec<IntakeOutcome>,
+    /// Where the first event of the call stands that clients may hear of: an item, or what is new
+    /// of its contact. `None` when nothing was stored.
+    pub first: Option<Position>,
+}
+
 /// What is to be done with one thing that came in.
 enum Step {
     /// Stored already.
     Duplicate,
-    /// An event in the conversation of the contact with this index.
+    /// An event in the conversation of the contact with this index, if there is one.
     ForContact(usize),
     /// What is told of the contact with this index is all there is.
     Telling(usize),
@@ -57,15 +69,25 @@ struct Work {
 }
 
 impl Commands {
-    /// Stores what came in for a tenant, all of it in one append, conversation ids resolved and
-    /// taken on the way. The answer has one outcome per item, in order; an error means that
-    /// nothing, or nothing certain, was stored. At most [`INTAKE_ITEMS_MAX`] items.
+    /// As [`Commands::take_in_all`], for who asks only what became of each item.
     pub async fn take_in(
         &self,
         client: ClientId,
         actor: &Actor,
         items: Vec<Intake>,
     ) -> Result<Vec<IntakeOutcome>, CommandError> {
+        Ok(self.take_in_all(client, actor, items).await?.outcomes)
+    }
+
+    /// Stores what came in for a tenant, all of it in one append, conversation ids resolved and
+    /// taken on the way. An error means that nothing, or nothing certain, was stored. At most
+    /// [`INTAKE_ITEMS_MAX`] items.
+    pub async fn take_in_all(
+        &self,
+        client: ClientId,
+        actor: &Actor,
+        items: Vec<Intake>,
+    ) -> Result<TakenIn, CommandError> {
         if items.len() > INTAKE_ITEMS_MAX {
             let reason = format!("at most {INTAKE_ITEMS_MAX} items at once");
             return Err(CommandError::Invalid { field: "items", reason });
@@ -76,7 +98,7 @@ impl Commands {
         let finish = {
             let (core, work) = (Arc::clone(&self.core), Arc::clone(&work));
             let actor = actor.0.clone();
-            Box::new(move |placed: &[Placed]| work.appends(&core, client, &actor, placed))
+            Box::new(move |placed: &[Placed], _| work.appends(&core, client, &actor, placed))
         };
         let placing = Placing { client, actor: actor.0.clone(), contacts, finish };
         let settled = match self.directory.place(placing).await {
@@ -85,11 +107,12 @@ impl Commands {
             Err(PlaceError::Conflict) => return Err(CommandError::Unavailable),
             Err(PlaceError::Failed(error)) => return Err(error),
         };
-        Ok(self.outcomes(client, &work, &settled))
+        let outcomes = self.outcomes(client, &work, &settled);
+        Ok(TakenIn { outcomes, first: settled.first() })
     }
 
-    /// As [`Commands::take_in`], under an `Idempotency-Key`: whoever comes with the same key is
-    /// told the first outcome again. The answer is kept in an append of its own: should it fail,
+    /// As [`Commands::take_in_all`], under an `Idempotency-Key`: whoever comes with the same key is
+    /// told the first answer again, the `cursor` in its body included. The answer is kept in an append of its own: should it fail,
     /// things that are stored are duplicates when they come again, so nothing is done twice.
     pub async fn take_in_once(
         &self,
@@ -97,14 +120,14 @@ impl Commands {
         actor: &Actor,
         request: &Request,
         items: Vec<Intake>,
-        answer: impl FnOnce(Vec<IntakeOutcome>) -> Answer + Send,
+        answer: impl FnOnce(&TakenIn) -> Answer + Send,
     ) -> Result<Answered, CommandError> {
         let keyed = Keyed::begin(&self.core, &self.turns, client, request).await;
         if let Some(first) = keyed.first_answer(&self.core, client).await? {
             return Ok(first);
         }
-        let answer = answer(self.take_in(client, actor, items).await?);
-        let entry = keyed.entry(&self.core, client, &actor.0, &answer, None);
+        let answer = answer(&self.take_in_all(client, actor, items).await?);
+        let entry = keyed.entry(&self.core, client, &actor.0, &answer, None, 0);
         match self.core.log.append(vec![entry]).await {
             Ok(appended) => {
                 let position = appended.last().map_or(Position::START, |last| last.position);
@@ -133,20 +156,64 @@ impl Commands {
             items: Vec::new(),
         };
         let mut seen = HashSet::new();
+        let mut is_new = |key: &Key| self.recent.get(key).is_none() && seen.insert(*key);
+        work.keys = items.iter().map(|item| self.key_of(client, item)).collect();
+        let news: Vec<bool> =
+            work.keys.iter().map(|key| key.as_ref().is_none_or(&mut is_new)).collect();
+        let located = self.locate(client, &items, &news).await?;
         let mut state = None;
-        for item in &items {
-            let key = self.key_of(client, item);
-            let known = key.is_some_and(|key| self.recent.get(&key).is_some() || !seen.insert(key));
-            let step = if known {
-                self.repeated(client, item, &mut work.contacts)
+        for ((item, is_new), located) in items.iter().zip(news).zip(located) {
+            let step = if is_new {
+                self.step(client, actor, item, located, &mut work.contacts, &mut state).await?
             } else {
-                self.step(client, actor, item, &mut work.contacts, &mut state).await?
+                self.repeated(client, item, &mut work.contacts)
             };
             work.steps.push(step);
-            work.keys.push(key);
         }
         work.items = items;
         Ok(work)
+    }
+
+    /// Where the messages are that new statuses, and amendments of nobody, speak of: in memory
+    /// first, and with one query for all others.
+    async fn locate(
+        &self,
+        client: ClientId,
+        items: &[Intake],
+        news: &[bool],
+    ) -> Result<Vec<Option<ConversationId>>, CommandError> {
+        let mut located = vec![None; items.len()];
+        let (mut places, mut names) = (Vec::new(), Vec::new());
+        for (place, (item, is_new)) in items.iter().zip(news).enumerate() {
+            let Some(name) = self.speaks_of(client, item).filter(|_| *is_new) else { continue };
+            located[place] = self.recent.get(&self.message_key(client, &name.dedupe_key));
+            if located[place].is_none() {
+                places.push(place);
+                names.push(name);
+            }
+        }
+        if !names.is_empty() {
+            let found = self.core.view.conversations_of(client, names).await?;
+            for (place, found) in places.into_iter().zip(found) {
+                located[place] = found;
+            }
+        }
+        Ok(located)
+    }
+
+    /// The message that a thing is about, where that says whose it is.
+    fn speaks_of(&self, client: ClientId, item: &Intake) -> Option<MessageName> {
+        match item {
+            Intake::Status { status, .. } => {
+                Some(MessageName { id: status.message_id, dedupe_key: status.dedupe_key.clone() })
+            }
+            Intake::Amendment { contact, amendment }
+                if self.core.hasher.identities(client, contact).is_empty() =>
+            {
+                Some(MessageName { id: None, dedupe_key: amendment.target.clone() })
+            }
+            _ => None,
+        }
     }
 
     async fn step(
@@ -154,56 +221,43 @@ impl Commands {
         client: ClientId,
         actor: &Actor,
         item: &Intake,
+        located: Option<ConversationId>,
         contacts: &mut Vec<Told>,
         state: &mut Option<WhatsApp>,
     ) -> Result<Step, CommandError> {
-        let mut told = |contact: &Contact, telling| self.told(client, contact, telling, contacts);
+        let mut told = |contact: &Contact, telling| {
+            self.told(client, contact, telling, contacts).map(Step::ForContact)
+        };
+        let without = |what, key: &str| self.without_contact(client, actor, what, key);
         Ok(match item {
             Intake::Message { contact, message } => {
                 let own_doing = message.direction == Direction::Inbound && !message.imported;
-                let telling = if own_doing { Telling::News } else { Telling::Filling };
-                let told = told(contact, telling).map(Step::ForContact);
-                told.unwrap_or_else(|| without_contact(actor, "message", &message.dedupe_key))
+                let telling =
+                    if own_doing { Telling::News(message.sent_at) } else { Telling::Filling };
+                told(contact, telling).unwrap_or_else(|| without("message", &message.dedupe_key))
             }
-            Intake::Status { contact, status } => {
-                match self.conversation_of(client, status.message_id, &status.dedupe_key).await? {
-                    Some(id) => Step::In(id),
-                    None => {
-                        told(contact, Telling::Filling).map_or(Step::In(NOBODY), Step::ForContact)
-                    }
-                }
+            // The company may write to many with other tools: they are no conversations here.
+            Intake::Status { contact, .. } => located
+                .map(Step::In)
+                .unwrap_or_else(|| told(contact, Telling::Unopened).unwrap_or(Step::In(NOBODY))),
+            Intake::Amendment { contact, amendment } => told(contact, Telling::Filling)
+                .or_else(|| located.map(Step::In))
+                .unwrap_or_else(|| without("amendment", &amendment.target)),
+            Intake::ContactChange { contact, previous, at } => {
+                self.told_change(client, contact, previous, *at, contacts)
             }
-            Intake::Amendment { contact, amendment } => {
-                match told(contact, Telling::Filling).map(Step::ForContact) {
-                    Some(step) => step,
-                    None => self
-                        .conversation_of(client, None, &amendment.target)
-                        .await?
-                        .map(Step::In)
-                        .unwrap_or_else(|| without_contact(actor, "amendment", &amendment.target)),
-                }
+            // A refusal must be kept also of somebody of whom nothing else is.
+            Intake::MarketingPreference { contact, allowed, .. } => {
+                let telling = if *allowed { Telling::OfKnown } else { Telling::Filling };
+                told(contact, telling).unwrap_or_else(|| without("contact_change", ""))
             }
-            Intake::ContactChange { contact, previous, .. } => {
-                self.told_change(client, contact, previous, contacts)
+            Intake::UnknownOfContact { contact, .. } => {
+                told(contact, Telling::Unopened).unwrap_or_else(|| without("contact_change", ""))
             }
-            Intake::MarketingPreference { contact, .. }
-            | Intake::UnknownOfContact { contact, .. } => {
-                let told = told(contact, Telling::Filling).map(Step::ForContact);
-                told.unwrap_or_else(|| without_contact(actor, "contact_change", ""))
+            Intake::WhatsAppState { told, at, .. } => {
+                self.state_step(client, actor, told, *at, state).await?
             }
-            Intake::WhatsAppState { status, phone_number, name, qr, quality, reason } => {
-                let told = WhatsApp {
-                    status: *status,
-                    phone_number: phone_number.clone(),
-                    name: name.clone(),
-                    qr: qr.clone(),
-                    quality: quality.clone(),
-                    reason: reason.clone(),
-                    changed_at: self.core.clock.now(),
-                };
-                self.state_step(client, told, state).await?
-            }
-            Intake::Unknown { kind, raw } => Step::Tenant(Box::new(EventData::UnknownChange {
+            Intake::Unknown { kind, raw, .. } => Step::Tenant(Box::new(EventData::UnknownChange {
                 provider: actor.0.clone(),
                 kind: kind.clone(),
                 raw: raw.clone(),
@@ -228,7 +282,8 @@ impl Commands {
     }
 
     /// A repetition is stored already, but it may name the contact by one more identity: WAHA
-    /// tells one message under `@c.us` and under `@lid`. That alone is taken of it.
+    /// tells one message under `@c.us` and under `@lid`. Of it is taken what is not known; what
+    /// is known may be newer.
     fn repeated(&self, client: ClientId, item: &Intake, contacts: &mut Vec<Told>) -> Step {
         let Intake::Message { contact, .. } = item else { return Step::Duplicate };
         if self.core.hasher.identities(client, contact).len() < 2 {
@@ -244,6 +299,7 @@ impl Commands {
         client: ClientId,
         contact: &Contact,
         previous: &Contact,
+        at: Option<Timestamp>,
         contacts: &mut Vec<Told>,
     ) -> Step {
         let mut identities = self.core.hasher.identities(client, contact);
@@ -251,33 +307,18 @@ impl Commands {
         if identities.is_empty() {
             return Step::Duplicate;
         }
-        contacts.push(Told { contact: contact.clone(), identities, telling: Telling::OfKnown });
+        let telling = at.map_or(Telling::OfKnown, Telling::NewsOfKnown);
+        contacts.push(Told { contact: contact.clone(), identities, telling });
         Step::Telling(contacts.len() - 1)
-    }
-
-    /// The conversation of a message that is known by one of its ids.
-    async fn conversation_of(
-        &self,
-        client: ClientId,
-        id: Option<MessageId>,
-        dedupe_key: &str,
-    ) -> Result<Option<ConversationId>, CommandError> {
-        if let Some(id) = self.recent.get(&self.message_key(client, dedupe_key)) {
-            return Ok(Some(id));
-        }
-        if let Some(id) = id
-            && let Some(id) = self.core.view.conversation_of_message(client, id).await?
-        {
-            return Ok(Some(id));
-        }
-        Ok(self.core.view.conversation_of_key(client, dedupe_key).await?)
     }
 
     /// The tenant's state as a gateway tells it, when that is another than the one before.
     async fn state_step(
         &self,
         client: ClientId,
-        told: WhatsApp,
+        actor: &Actor,
+        told: &WhatsAppTold,
+        at: Timestamp,
         state: &mut Option<WhatsApp>,
     ) -> Result<Step, CommandError> {
         let known = match state.take() {
@@ -288,14 +329,30 @@ impl Commands {
                 self.core.view.whatsapp(client).await?
             }
         };
-        let next = known.told_by_gateway(told);
-        let step = if next.is_as(&known) {
-            Step::Duplicate
-        } else {
-            Step::Tenant(Box::new(state_changed(next.clone())))
-        };
+        let now = self.core.clock.now();
+        // Who tells no status says nothing of when it began.
+        let at = told.status.map(|_| at.min(now));
+        let is_old = at.is_some_and(|at| known.was_told_after(&actor.0, at));
+        let mut next = known.told_by_gateway(told.clone(), now);
+        if is_old || next.is_as(&known) {
+            *state = Some(known);
+            return Ok(Step::Duplicate);
+        }
+        next.told_at.extend(at.map(|at| (actor.0.clone(), at)));
+        let step = Step::Tenant(Box::new(state_changed(next.clone(), at)));
         *state = Some(next);
         Ok(step)
+    }
+
+    /// Something that nobody can be found for. Its content is left out: it could not be erased.
+    /// Nor is its id kept, in which a phone number may stand: a hash tells it from others.
+    fn without_contact(&self, client: ClientId, actor: &Actor, what: &str, key: &str) -> Step {
+        let hash = hex::encode(self.core.hasher.recent_key(client, b"nobody", key));
+        Step::Tenant(Box::new(EventData::UnknownChange {
+            provider: actor.0.clone(),
+            kind: format!("{what}_without_contact"),
+            raw: json!({ "key_hash": hash }),
+        }))
     }
 
     pub(super) fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {
@@ -308,11 +365,12 @@ impl Commands {
             Intake::Message { message, .. } => (b"message", &message.dedupe_key),
             Intake::Status { status, .. } => (status_kind(status.status), &status.dedupe_key),
             Intake::Amendment { amendment, .. } => (b"amendment", &amendment.dedupe_key),
-            Intake::ContactChange { .. }
-            | Intake::MarketingPreference { .. }
-            | Intake::WhatsAppState { .. }
-            | Intake::UnknownOfContact { .. }
-            | Intake::Unknown { .. } => return None,
+            Intake::MarketingPreference { key, .. } => (b"preference", key.as_ref()?),
+            Intake::WhatsAppState { key, .. } => (b"whatsapp", key.as_ref()?),
+            Intake::UnknownOfContact { key, .. } | Intake::Unknown { key, .. } => {
+                (b"unknown", key.as_ref()?)
+            }
+            Intake::ContactChange { .. } => return None,
         };
         Some((client, self.core.hasher.recent_key(client, kind, key)))
     }
@@ -325,9 +383,12 @@ impl Commands {
             let (position, id) = match step {
                 Step::Duplicate => (None, None),
                 Step::Telling(contact) => (settled.told_at[*contact], None),
-                Step::ForContact(contact) => (finished.next(), settled.placed[*contact].id),
+                Step::ForContact(contact) => match settled.placed[*contact].id {
+                    Some(id) => (finished.next(), Some(id)),
+                    None => (None, None),
+                },
                 Step::In(id) => (finished.next(), Some(*id)),
-                Step::Tenant(_) => (finished.next(), None),
+                Step::Tenant(_) => (finished.next(), Some(NOBODY)),
             };
             if let (Some(key), Some(id), Some(_)) = (key, id, position) {
                 debug_assert_eq!(key.0, client);
@@ -357,8 +418,7 @@ impl Work {
                     (conversation_stream(client, *id), event_of(core, actor, item, *id))
                 }
                 Step::ForContact(contact) => {
-                    // A contact that an event is for is always taken up.
-                    let id = placed[*contact].id.unwrap_or(NOBODY);
+                    let Some(id) = placed[*contact].id else { continue };
                     (conversation_stream(client, id), event_of(core, actor, item, id))
                 }
             };
@@ -463,19 +523,11 @@ fn amendment_event(
     }
 }
 
-/// Something that nobody can be found for. Its content is left out: it could not be erased.
-fn without_contact(actor: &Actor, what: &str, key: &str) -> Step {
-    Step::Tenant(Box::new(EventData::UnknownChange {
-        provider: actor.0.clone(),
-        kind: format!("{what}_without_contact"),
-        raw: json!({ "key": key }),
-    }))
-}
-
-pub(super) fn state_changed(state: WhatsApp) -> EventData {
-    let WhatsApp { status, phone_number, name, qr, quality, reason, changed_at: _ } = state;
+/// `at`: when it was so, as a gateway tells it.
+pub(super) fn state_changed(state: WhatsApp, at: Option<Timestamp>) -> EventData {
+    let WhatsApp { status, phone_number, name, qr, quality, reason, .. } = state;
     let qr = qr.filter(|_| status == WhatsAppStatus::Qr);
-    EventData::WhatsappStateChanged { status, phone_number, name, qr, quality, reason }
+    EventData::WhatsappStateChanged { status, phone_number, name, qr, quality, reason, at }
 }
 
 fn status_kind(status: MessageStatus) -> &'static [u8] {

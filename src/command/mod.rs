@@ -16,7 +16,8 @@
 //!
 //! **Invariant:** what is kept in memory here is a cache of the log with a bound. Losing it, or
 //! having an old one, costs time or an event that the fold finds to be nothing new; never a
-//! message, and never two conversations for one contact.
+//! message, and never two conversations for one contact. A contact's new name that comes while
+//! another command, or another instance, tells one too may be missed until it is told again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,7 +53,7 @@ use self::{
 };
 pub use self::{
     idempotency::{Answer, Answered, Request},
-    intake::INTAKE_ITEMS_MAX,
+    intake::{INTAKE_ITEMS_MAX, TakenIn},
     write::{Done, WhatsAppUpdate, Write},
 };
 
@@ -70,6 +71,11 @@ impl Actor {
     /// the server's own parts and from gateways.
     pub fn user(subject: &str) -> Self {
         Self(format!("user:{subject}"))
+    }
+
+    /// What this server does of itself.
+    fn system() -> Self {
+        Self("system".to_owned())
     }
 }
 
@@ -228,8 +234,8 @@ impl From<LogError> for CommandError {
 impl From<QueryError> for CommandError {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::Overloaded | QueryError::NotYet | QueryError::Incomplete => {}
-            QueryError::Broken(_) => {
+            QueryError::NotYet | QueryError::Incomplete => {}
+            QueryError::Overloaded | QueryError::Broken(_) => {
                 tracing::warn!(%error, "a command could not read the read model")
             }
         }

@@ -12,7 +12,7 @@ use crate::{
         event::{Event, EventData, StatusChange},
         ids::{BulkId, ClientId, ConversationId, EventId, MessageId},
         message::ProviderError,
-        whatsapp::{WhatsApp, WhatsAppStatus},
+        whatsapp::{WhatsAppStatus, WhatsAppTold},
     },
     event_log::{Append, AppendError, Appended, Expected, Revision, StreamName},
 };
@@ -161,12 +161,12 @@ impl Commands {
     ) -> Result<(), CommandError> {
         self.core.come_up().await?;
         let known = self.core.view.whatsapp(client).await?;
-        let told = WhatsApp { status, reason, ..WhatsApp::default() };
-        let next = known.told_by_gateway(told);
+        let told = WhatsAppTold { status: Some(status), reason, ..WhatsAppTold::default() };
+        let next = known.told_by_gateway(told, self.core.clock.now());
         if next.is_as(&known) {
             return Ok(());
         }
-        let event = self.core.event(client, ACTOR, state_changed(next));
+        let event = self.core.event(client, ACTOR, state_changed(next, None));
         let stream = StreamName::Tenant(client);
         let entry = Append { stream, expected: Expected::Any, events: vec![event] };
         self.core.log.append(vec![entry]).await?;

@@ -334,7 +334,7 @@ impl Commands {
             batch.extend(self.kept_answer(&asked, &answer, message.conversation_id));
             match self.core.log.append(batch).await {
                 Ok(appended) => {
-                    let position = appended.last().map(|last| last.position).unwrap_or_default();
+                    let position = appended.first().map(|first| first.position).unwrap_or_default();
                     return Ok(Some(Answered { answer, position, repeated: false }));
                 }
                 // Somebody wrote in the conversation meanwhile: look again.
@@ -370,7 +370,7 @@ impl Commands {
         batch.extend(self.kept_answer(&asked, &answer, conversation));
         match self.core.log.append(batch).await {
             Ok(appended) => {
-                let position = appended.last().map(|last| last.position).unwrap_or_default();
+                let position = appended.first().map(|first| first.position).unwrap_or_default();
                 Ok(Some(Answered { answer, position, repeated: false }))
             }
             Err(AppendError::Conflict { .. }) => Ok(None),
@@ -386,7 +386,7 @@ impl Commands {
     ) -> Option<Append> {
         let keyed = asked.keyed.as_ref()?;
         let id = Some(conversation);
-        Some(keyed.entry(&self.core, asked.client, &asked.actor.0, answer, id))
+        Some(keyed.entry(&self.core, asked.client, &asked.actor.0, answer, id, 1))
     }
 }
 

@@ -28,14 +28,14 @@ impl Commands {
                 if let Some(first) = keyed.first_answer(&self.core, client).await? {
                     return Ok(first);
                 }
-                batch.push(keyed.entry(&self.core, client, &actor.0, &answer, None));
+                batch.push(keyed.entry(&self.core, client, &actor.0, &answer, None, batch.len()));
                 Some(keyed)
             }
             None => None,
         };
         match (self.core.log.append(batch).await, keyed) {
             (Ok(appended), _) => {
-                let position = appended.last().map_or(Position::START, |last| last.position);
+                let position = appended.first().map_or(Position::START, |first| first.position);
                 Ok(Answered { answer, position, repeated: false })
             }
             // Another instance was asked the same at the same time and answered first.

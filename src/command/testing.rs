@@ -1,6 +1,6 @@
 //! For tests of commands: the log in memory, and a view that folds it as the projector does.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -21,6 +21,7 @@ use crate::{
         whatsapp::WhatsApp,
     },
     event_log::{Record, Tail, memory::MemoryLog},
+    projection::queries::{MessageName, OldAnswers},
     runtime::clock::ManualClock,
 };
 
@@ -123,13 +124,44 @@ impl View for FoldView {
         Ok(self.state.lock().message(client, id).map(|message| Message::clone(&message)))
     }
 
-    async fn conversation_of_key(
+    async fn conversations(
         &self,
         client: ClientId,
-        dedupe_key: &str,
-    ) -> Result<Option<ConversationId>, QueryError> {
-        let message = self.state.lock().message_by_key(client, dedupe_key);
-        Ok(message.map(|message| message.conversation_id))
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<Conversation>, QueryError> {
+        let mut state = self.state.lock();
+        let mut of = |id| {
+            let id = alive(&mut state, client, id);
+            state.conversation(client, id).map(|found| Conversation::clone(&found))
+        };
+        Ok(ids.into_iter().filter_map(&mut of).collect())
+    }
+
+    async fn conversations_of(
+        &self,
+        client: ClientId,
+        messages: Vec<MessageName>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError> {
+        let mut state = self.state.lock();
+        let mut of = |name: MessageName| {
+            let by_id = name.id.and_then(|id| state.message(client, id));
+            let found = by_id.or_else(|| state.message_by_key(client, &name.dedupe_key));
+            found.map(|message| message.conversation_id)
+        };
+        Ok(messages.into_iter().map(&mut of).collect())
+    }
+
+    async fn old_answers(
+        &self,
+        before: Timestamp,
+        _: usize,
+    ) -> Result<Vec<OldAnswers>, QueryError> {
+        let state = self.state.lock();
+        let mut all: HashMap<ClientId, Vec<String>> = HashMap::new();
+        for ((client, key), _) in state.answers.iter().filter(|(_, at)| **at < before) {
+            all.entry(*client).or_default().push(key.clone());
+        }
+        Ok(all.into_iter().map(|(client, keys)| OldAnswers { client, keys, before }).collect())
     }
 
     async fn bot(&self, client: ClientId) -> Result<Bot, QueryError> {

@@ -13,9 +13,10 @@ use crate::{
         conversation::Conversation,
         ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
         message::Message,
+        time::Timestamp,
         whatsapp::WhatsApp,
     },
-    projection::queries::{Queries, QueryError},
+    projection::queries::{MessageName, OldAnswers, Queries, QueryError},
 };
 
 /// The read model, as far as commands look at it.
@@ -46,21 +47,26 @@ pub trait View: Send + Sync + 'static {
     async fn message(&self, client: ClientId, id: MessageId)
     -> Result<Option<Message>, QueryError>;
 
-    /// The conversation of the message with this id.
-    async fn conversation_of_message(
+    /// These conversations (merges followed), as far as there are any.
+    async fn conversations(
         &self,
         client: ClientId,
-        id: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
-        Ok(self.message(client, id).await?.map(|message| message.conversation_id))
-    }
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<Conversation>, QueryError>;
 
-    /// The conversation of the message with this `dedupe_key`.
-    async fn conversation_of_key(
+    /// The conversation of each of these messages, in the order asked.
+    async fn conversations_of(
         &self,
         client: ClientId,
-        dedupe_key: &str,
-    ) -> Result<Option<ConversationId>, QueryError>;
+        messages: Vec<MessageName>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError>;
+
+    /// The oldest answers of each tenant that were given before `before`, some `limit` of each.
+    async fn old_answers(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OldAnswers>, QueryError>;
 
     async fn bot(&self, client: ClientId) -> Result<Bot, QueryError>;
 
@@ -106,13 +112,28 @@ impl View for Queries {
         Queries::message(self, client, id).await
     }
 
-    async fn conversation_of_key(
+    async fn conversations(
         &self,
         client: ClientId,
-        dedupe_key: &str,
-    ) -> Result<Option<ConversationId>, QueryError> {
-        let message = Queries::message_by_key(self, client, dedupe_key).await?;
-        Ok(message.map(|message| message.conversation_id))
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<Conversation>, QueryError> {
+        Queries::conversations_by_id(self, client, ids).await
+    }
+
+    async fn conversations_of(
+        &self,
+        client: ClientId,
+        messages: Vec<MessageName>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError> {
+        Queries::conversations_of(self, client, messages).await
+    }
+
+    async fn old_answers(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OldAnswers>, QueryError> {
+        Queries::old_answers(self, before, limit).await
     }
 
     async fn bot(&self, client: ClientId) -> Result<Bot, QueryError> {

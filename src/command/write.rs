@@ -12,6 +12,7 @@ use super::{
 use crate::{
     domain::{
         bot::{Bot, BotMode},
+        contact::NAME_CHARS_MAX,
         conversation::{Contact, Conversation, decide_change},
         event::{ConversationChange, EventData},
         ids::{ClientId, ConversationId, Position},
@@ -20,12 +21,12 @@ use crate::{
     },
     event_log::{Append, AppendError, Expected, StreamName},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value;
 
 /// The longest reason for a status, in characters.
 pub const REASON_CHARS_MAX: usize = 500;
-/// The longest name of a contact or an account, in characters.
-pub const NAME_CHARS_MAX: usize = 256;
 /// The longest text of a QR code, in characters.
 pub const QR_CHARS_MAX: usize = 4096;
 /// The longest other field of a WhatsApp state, in characters.
@@ -134,34 +135,6 @@ impl Commands {
         Err(CommandError::Unavailable)
     }
 
-    /// Opens the conversation with a contact, or finds it. Answers its id, whether it is new,
-    /// and the position to read from.
-    pub async fn open_conversation(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        contact: Contact,
-    ) -> Result<(ConversationId, bool, Position), CommandError> {
-        let (done, position) = self.open(client, actor, contact, None, no_answer()).await?.ok_or(
-            // Without a key there is no entry that could be in the way.
-            CommandError::Unavailable,
-        )?;
-        match done {
-            Done::Opened { conversation, created } => Ok((conversation.id, created, position)),
-            _ => Err(CommandError::NotFound),
-        }
-    }
-
-    pub async fn change_conversation(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        id: ConversationId,
-        change: ConversationChange,
-    ) -> Result<Position, CommandError> {
-        self.do_plainly(client, actor, Write::ChangeConversation { id, change }).await
-    }
-
     /// Marks as read all that has arrived.
     pub async fn mark_read(
         &self,
@@ -169,33 +142,10 @@ impl Commands {
         actor: &Actor,
         id: ConversationId,
     ) -> Result<Position, CommandError> {
-        self.do_plainly(client, actor, Write::MarkRead { id }).await
-    }
-
-    pub async fn set_bot_status(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        status: BotMode,
-        reason: Option<String>,
-    ) -> Result<Position, CommandError> {
-        self.do_plainly(client, actor, Write::SetBotStatus { status, reason }).await
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the state's own fields")]
-    pub async fn set_whatsapp_state(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        status: WhatsAppStatus,
-        phone_number: Option<String>,
-        name: Option<String>,
-        qr: Option<String>,
-        quality: Option<String>,
-        reason: Option<String>,
-    ) -> Result<Position, CommandError> {
-        let state = WhatsAppUpdate { status, phone_number, name, qr, quality, reason };
-        self.do_plainly(client, actor, Write::SetWhatsAppState(state)).await
+        let no_answer = Arc::new(|_: &Done| Answer { status: 204, body: Value::Null });
+        let done = self.attempt(client, actor, None, Write::MarkRead { id }, no_answer).await?;
+        // Without a key there is no entry that could be in the way.
+        done.map(|answered| answered.position).ok_or(CommandError::Unavailable)
     }
 
     /// Appends `day_started` for the tenant if its last one is of another date or zone.
@@ -212,20 +162,9 @@ impl Commands {
         }
         let (date, time_zone) = day;
         let data = EventData::DayStarted { date, time_zone };
-        let entry =
-            self.entry(client, &Actor("system".to_owned()), StreamName::Tenant(client), data);
+        let entry = self.entry(client, &Actor::system(), StreamName::Tenant(client), data);
         self.core.log.append(vec![entry]).await?;
         Ok(())
-    }
-
-    async fn do_plainly(
-        &self,
-        client: ClientId,
-        actor: &Actor,
-        write: Write,
-    ) -> Result<Position, CommandError> {
-        let done = self.attempt(client, actor, None, write, no_answer()).await?;
-        done.map(|answered| answered.position).ok_or(CommandError::Unavailable)
     }
 
     /// Decides and appends; `None` when an answer under the key was there first.
@@ -261,15 +200,16 @@ impl Commands {
         batch.extend(event.map(|(stream, data)| self.entry(client, actor, stream, data)));
         if let Some(keyed) = keyed {
             let id = done.conversation_id();
-            batch.push(keyed.entry(&self.core, client, &actor.0, &answer, id));
+            let events_before = batch.len();
+            batch.push(keyed.entry(&self.core, client, &actor.0, &answer, id, events_before));
         }
         let appended = match self.core.log.append(batch).await {
             Ok(appended) => appended,
             Err(AppendError::Conflict { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let position = match appended.last() {
-            Some(last) => last.position,
+        let position = match appended.first() {
+            Some(first) => first.position,
             // Nothing changes: what is so already stands at or before the head.
             None => self.core.log.head().await?,
         };
@@ -327,7 +267,7 @@ impl Commands {
                 if fresh && wanted.is_as(&known) {
                     return Ok(Decision { done: Done::WhatsApp(known), event: None });
                 }
-                let event = Some((StreamName::Tenant(client), state_changed(wanted.clone())));
+                let event = Some((StreamName::Tenant(client), state_changed(wanted.clone(), None)));
                 Ok(Decision { done: Done::WhatsApp(wanted), event })
             }
         }
@@ -366,6 +306,7 @@ impl Commands {
             quality: clean("quality", update.quality, STATE_FIELD_CHARS_MAX)?,
             reason: clean("reason", update.reason, REASON_CHARS_MAX)?,
             changed_at: self.core.clock.now(),
+            told_at: BTreeMap::new(),
         })
     }
 
@@ -403,11 +344,11 @@ impl Commands {
         let finish = {
             let (core, opening) = (Arc::clone(&self.core), Arc::clone(&opening));
             let actor = actor.0.clone();
-            Box::new(move |placed: &[Placed]| -> Vec<Append> {
+            Box::new(move |placed: &[Placed], told: usize| -> Vec<Append> {
                 let Some(keyed) = &keyed else { return Vec::new() };
                 let done = opening.done(placed);
                 let id = placed.first().and_then(|placed| placed.id);
-                vec![keyed.entry(&core, client, &actor, &answer(&done), id)]
+                vec![keyed.entry(&core, client, &actor, &answer(&done), id, told)]
             })
         };
         let told = Told { contact, identities, telling: Telling::Filling };
@@ -438,8 +379,7 @@ impl Commands {
     }
 
     async fn opened_at(&self, settled: &Settled) -> Result<Position, CommandError> {
-        let answered = settled.finished.last().map(|appended| appended.position);
-        match answered.or_else(|| settled.told_at.iter().flatten().last().copied()) {
+        match settled.first() {
             Some(position) => Ok(position),
             None => Ok(self.core.log.head().await?),
         }
@@ -521,8 +461,4 @@ fn clean(
         return Err(CommandError::Invalid { field, reason });
     }
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
-}
-
-fn no_answer() -> MakeAnswer {
-    Arc::new(|_| Answer { status: 204, body: serde_json::Value::Null })
 }

@@ -16,7 +16,7 @@ use super::{Settings, TenantSettings};
 use crate::{
     domain::ids::ClientId,
     gateway::routes::{TenantRoutes, WahaSession},
-    runtime::secret::Secret,
+    runtime::{private_file, secret::Secret},
 };
 
 /// By which the providers know the demo tenant.
@@ -83,7 +83,7 @@ pub fn secret_file(data_dir: &Path) -> PathBuf {
 fn ensure_secret(data_dir: &Path) -> io::Result<PathBuf> {
     const OWNER_ONLY: u32 = 0o600;
     let path = secret_file(data_dir);
-    std::fs::create_dir_all(data_dir)?;
+    private_file::folder(data_dir)?;
     let file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(&path);
     match file {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(path),

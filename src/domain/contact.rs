@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 use super::conversation::Contact;
 
+/// The longest name of a contact or an account, in characters. Gateways cut longer ones.
+pub const NAME_CHARS_MAX: usize = 256;
 /// Fewer digits are nobody's international number.
 pub const PHONE_DIGITS_MIN: usize = 7;
 /// E.164 has no longer ones.

@@ -120,6 +120,9 @@ pub struct Conversation {
     pub assigned_to: Option<String>,
     pub labels: Vec<String>,
     pub bot_enabled: bool,
+    /// When what is known of the contact was last told by the contact's own doing, by the
+    /// provider: what is older and comes later is no news.
+    pub contact_told_at: Option<Timestamp>,
     /// What the contact last said on marketing messages, if anything.
     pub marketing: Option<MarketingPreference>,
     /// End of the 24 h service window: 24 h after the contact last wrote.
@@ -159,6 +162,7 @@ impl Conversation {
             assigned_to: None,
             labels: Vec::new(),
             bot_enabled: true,
+            contact_told_at: None,
             marketing: None,
             window_expires_at: None,
             awaiting_response_since: None,

@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** personal data of a contact stands only in events of that contact's own
 //! conversation stream (`EventData::conversation_id` is `Some` for those), never in the
-//! directory, tenant or request streams, so that deleting one stream erases one person.
+//! directory or tenant streams, so that deleting one stream erases one person. One exception: the
+//! answer in a request stream holds what the write answered. Such streams are deleted a day after
+//! their write, and [`RequestAnswer::conversation_id`] says whose data is in one until then.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -54,14 +56,22 @@ pub enum EventData {
     },
 
     // Conversation streams.
+    /// As [`EventData::ContactChanged`]. Without a time, and where the conversation is open
+    /// already, what is told only fills in.
     ConversationOpened {
         conversation_id: ConversationId,
         contact: Contact,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// What is `Some` in `contact` replaces what was known; the rest stays.
     ContactChanged {
         conversation_id: ConversationId,
         contact: Contact,
+        /// When it was so, by the provider: something older than what was told last only fills
+        /// in what is not known. `None`: now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// The contact wrote.
     MessageReceived(IncomingMessage),
@@ -136,6 +146,14 @@ pub enum EventData {
         qr: Option<String>,
         quality: Option<String>,
         reason: Option<String>,
+        /// When it was so, by the provider: what is older than that provider's last word is no
+        /// news. `None`: now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
+    },
+    /// The streams of all requests that were answered before this are deleted.
+    AnswersForgotten {
+        before: Timestamp,
     },
     /// A calendar day (`YYYY-MM-DD`) began in the tenant's time zone (an IANA name).
     DayStarted {
@@ -159,8 +177,7 @@ pub enum EventData {
     },
 
     // Request stream: one per idempotency key.
-    /// What a write with an `Idempotency-Key` answered. Its cursor is that of the first event
-    /// appended beside it.
+    /// What a write with an `Idempotency-Key` answered.
     RequestAnswered(RequestAnswer),
 
     /// An event of a later release, or one that can't be read. Counted and skipped by the fold.
@@ -278,8 +295,12 @@ pub struct RequestAnswer {
     /// SHA-256 of method, path and body, hexadecimal: another body under the same key is an error.
     pub fingerprint: String,
     pub status: u16,
-    /// The answer's body without its `cursor`.
+    /// The answer's body; its `cursor` is left out where it follows from `events_before`.
     pub body: Value,
+    /// How many events of the same append stand directly before this one: the first of them is
+    /// the write's first event, of which the place is the answer's cursor.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub events_before: u32,
     /// The conversation it speaks of, so that erasing that one erases this too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation_id: Option<ConversationId>,
@@ -314,6 +335,7 @@ impl EventData {
             | EventData::ContactsMerged { .. }
             | EventData::BotStatusChanged { .. }
             | EventData::WhatsappStateChanged { .. }
+            | EventData::AnswersForgotten { .. }
             | EventData::DayStarted { .. }
             | EventData::TenantSetUp(_)
             | EventData::CredentialsResealed { .. }
@@ -322,6 +344,11 @@ impl EventData {
             | EventData::Unknown { .. } => None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Tells an absent field from a `null` one.

@@ -8,7 +8,7 @@ use super::{
     ids::MessageId,
     message::{Direction, Media, MessageKind, MessageStatus, ProviderError},
     time::Timestamp,
-    whatsapp::WhatsAppStatus,
+    whatsapp::WhatsAppTold,
 };
 
 /// One thing that came in for one tenant.
@@ -30,37 +30,38 @@ pub enum Intake {
     },
     /// What is known of a contact changed; identities of `previous` are the same person's. It
     /// opens no conversation: of somebody who is not known, nothing is kept (a company's phone
-    /// tells its whole address book this way).
+    /// tells its whole address book this way). `at` is when the contact did it; what somebody else
+    /// tells of them has none, and only fills in what is not known.
     ContactChange {
         contact: Contact,
         previous: Contact,
-        at: Timestamp,
+        at: Option<Timestamp>,
     },
+    /// `key` is the same when the provider tells this once more, here and below.
     MarketingPreference {
         contact: Contact,
         allowed: bool,
         at: Timestamp,
+        key: Option<String>,
     },
-    /// `phone_number`, `name` and `quality` that are `None` are not told and stay as they were;
-    /// `qr` and `reason` belong to the status and go with it.
     WhatsAppState {
-        status: WhatsAppStatus,
-        phone_number: Option<String>,
-        name: Option<String>,
-        qr: Option<String>,
-        quality: Option<String>,
-        reason: Option<String>,
+        told: WhatsAppTold,
+        at: Timestamp,
+        key: Option<String>,
     },
-    /// Not understood, and it is about one contact.
+    /// Not understood, and it is about one contact. It opens no conversation: people who never
+    /// wrote stay out of sight.
     UnknownOfContact {
         contact: Contact,
         kind: String,
         raw: Value,
+        key: Option<String>,
     },
     /// Not understood, or of the account.
     Unknown {
         kind: String,
         raw: Value,
+        key: Option<String>,
     },
 }
 

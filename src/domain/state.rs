@@ -90,7 +90,8 @@ pub trait State {
 
     fn put_identity(&mut self, client: ClientId, hash: IdentityHash, id: ConversationId);
 
-    /// Stores the answer to a write, with the time it was given; the first under a key stays.
+    /// Notes that a write was answered, and when; a key that is used again has the later time. The
+    /// answer itself is in the log.
     fn put_answer(&mut self, client: ClientId, answer: &RequestAnswer, at: Timestamp);
     /// Forgets the tenant's answers that were given before `before`.
     fn forget_answers(&mut self, client: ClientId, before: Timestamp);
@@ -107,7 +108,7 @@ pub struct MemoryState {
     pub waiting: HashMap<(ClientId, String), Waiting>,
     pub hours: HashMap<(ClientId, Timestamp), Counts>,
     pub identities: HashMap<(ClientId, IdentityHash), ConversationId>,
-    pub answers: HashMap<(ClientId, String), (RequestAnswer, Timestamp)>,
+    pub answers: HashMap<(ClientId, String), Timestamp>,
 }
 
 impl State for MemoryState {
@@ -192,10 +193,11 @@ impl State for MemoryState {
     }
 
     fn put_answer(&mut self, client: ClientId, answer: &RequestAnswer, at: Timestamp) {
-        self.answers.entry((client, answer.key.clone())).or_insert_with(|| (answer.clone(), at));
+        let noted = self.answers.entry((client, answer.key.clone())).or_insert(at);
+        *noted = at.max(*noted);
     }
 
     fn forget_answers(&mut self, client: ClientId, before: Timestamp) {
-        self.answers.retain(|(owner, _), (_, at)| *owner != client || *at >= before);
+        self.answers.retain(|(owner, _), at| *owner != client || *at >= before);
     }
 }

@@ -150,6 +150,7 @@ async fn several_entries(log: &dyn EventLog) {
     let appended = log.append(batch).await.expect("appends");
     assert_eq!(appended.len(), 6, "a place for each event, entry by entry");
     assert!(appended.is_sorted_by_key(|appended| appended.position));
+    assert_eq!(appended[5].position.0 - appended[0].position.0, 5, "one behind the other");
     assert_eq!(numbers(&all(log).await), [1, 2, 3, 4, 5, 6, 7]);
 
     let failing = vec![

@@ -183,7 +183,8 @@ pub trait EventLog: Send + Sync + 'static {
     /// Each entry is all or none. Entries after a failed one are not stored; entries before it
     /// are not either where the backend is transactional (`memory`, `sqlite`) and may be
     /// elsewhere, so callers order entries such that a prefix does no harm. Entries that name
-    /// the same stream see each other. Empty input returns an empty answer.
+    /// the same stream see each other. Where the backend is transactional, the events of one
+    /// append have consecutive positions. Empty input returns an empty answer.
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, AppendError>;
 
     /// Up to `limit` events over all streams after `after`, in log order. Empty at the end.

@@ -59,6 +59,54 @@ fn one_message_of_waha_has_one_key_however_it_is_told() {
     assert_ne!(key("message"), key("message_lid_only"));
 }
 
+/// Each of the two tells it as its own: from me, and to me.
+#[test]
+fn a_message_between_two_sessions_of_a_tenant_is_two_messages() {
+    let receiver = waha();
+    let seen = |from_me: bool, chat: &str| {
+        let body = json!({
+            "id": format!("evt_{from_me}"), "event": "message.any", "session": "shop",
+            "payload": {"id": format!("{from_me}_{chat}_3EB0X"), "fromMe": from_me, "body": "Hola",
+                        "from": "573001112233@c.us", "to": "573004445566@c.us"},
+        });
+        let body = body.to_string().into_bytes();
+        let inbound = receiver.receive(Some(&waha::sign(SECRET, &body)), &body, NOW).unwrap();
+        match inbound.items.into_iter().next() {
+            Some((_, Intake::Message { message, .. })) => message.dedupe_key,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(seen(true, "573004445566@c.us"), "out:3EB0X");
+    assert_eq!(seen(false, "573001112233@c.us"), "in:3EB0X");
+    // As a bridge names them that has read the chat.
+    for (id, key) in [
+        ("true_573004445566@c.us_3EB0X", "out:3EB0X"),
+        ("false_573001112233@c.us_3EB0X", "in:3EB0X"),
+        ("wamid.HBgLNTczMDAx", "wamid.HBgLNTczMDAx"),
+        ("3EB0X", "3EB0X"),
+    ] {
+        assert_eq!(waha::dedupe_key(id), key);
+    }
+}
+
+#[test]
+fn a_name_that_is_longer_than_a_name_is_cut() {
+    let name = "é".repeat(300);
+    let value = json!({
+        "metadata": {"phone_number_id": "106540352242922"},
+        "contacts": [{"wa_id": "573001112233", "profile": {"name": name}}],
+        "messages": [{"from": "573001112233", "id": "wamid.1", "type": "text",
+                      "text": {"body": "Hola"}}],
+    });
+    let entry = json!({"id": "1", "changes": [{"field": "messages", "value": value}]});
+    let body = json!({"object": "whatsapp_business_account", "entry": [entry]});
+    let body = body.to_string().into_bytes();
+    let signature = whatsapp_cloud::sign(SECRET, &body);
+    let inbound = cloud().receive(Some(&signature), &body, NOW).unwrap();
+    let Some((_, Intake::Message { contact, .. })) = inbound.items.first() else { panic!() };
+    assert_eq!(contact.name.as_deref(), Some("é".repeat(256).as_str()));
+}
+
 #[test]
 fn a_replay_is_understood_as_the_same() {
     let receiver = cloud();
@@ -152,18 +200,23 @@ fn shown(intake: &Intake) -> (&'static str, Value) {
         Intake::ContactChange { contact, previous, at } => {
             ("contact_change", json!({"contact": contact, "previous": previous, "at": at}))
         }
-        Intake::MarketingPreference { contact, allowed, at } => {
-            ("marketing_preference", json!({"contact": contact, "allowed": allowed, "at": at}))
-        }
-        Intake::WhatsAppState { status, phone_number, name, qr, quality, reason } => (
-            "whatsapp_state",
-            json!({"status": status, "phone_number": phone_number, "name": name, "qr": qr,
-                   "quality": quality, "reason": reason}),
+        Intake::MarketingPreference { contact, allowed, at, key } => (
+            "marketing_preference",
+            json!({"contact": contact, "allowed": allowed, "at": at, "key": short(key)}),
         ),
-        Intake::UnknownOfContact { contact, kind, raw } => {
-            ("unknown_of_contact", json!({"kind": kind, "contact": contact, "raw": raw}))
+        Intake::WhatsAppState { told, at, key } => (
+            "whatsapp_state",
+            json!({"status": told.status, "phone_number": told.phone_number, "name": told.name,
+                   "qr": told.qr, "quality": told.quality, "reason": told.reason, "at": at,
+                   "key": short(key)}),
+        ),
+        Intake::UnknownOfContact { contact, kind, raw, key } => (
+            "unknown_of_contact",
+            json!({"kind": kind, "contact": contact, "raw": raw, "key": short(key)}),
+        ),
+        Intake::Unknown { kind, raw, key } => {
+            ("unknown", json!({"kind": kind, "raw": raw, "key": short(key)}))
         }
-        Intake::Unknown { kind, raw } => ("unknown", json!({"kind": kind, "raw": raw})),
     }
 }
 
@@ -191,6 +244,12 @@ fn amendment_json(contact: &Contact, amendment: &IntakeAmendment) -> Value {
         "contact": contact, "direction": amendment.direction, "key": amendment.dedupe_key,
         "target": amendment.target, "text": amendment.text, "at": amendment.at,
     })
+}
+
+/// A key without the hash in it, which no reader checks.
+fn short(key: &Option<String>) -> Option<String> {
+    let key = key.as_deref()?;
+    Some(key.split_once("json.").map_or(key, |_| "by its JSON").to_owned())
 }
 
 /// Leaves out the fields of the outer object that are null.

@@ -11,8 +11,9 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value, value::RawValue};
+use sha2::{Digest, Sha256};
 
-use crate::domain::time::Timestamp;
+use crate::domain::{contact::NAME_CHARS_MAX, time::Timestamp};
 
 /// Raw JSON beyond this is cut, so that an event stays well below what a log takes as one
 /// (NATS: 1 MiB).
@@ -44,6 +45,11 @@ impl Text<'_> {
 
     pub(super) fn filled_owned(&self) -> Option<String> {
         self.filled().map(str::to_owned)
+    }
+
+    /// As somebody's name: one that is longer than a name is cut.
+    pub(super) fn name(&self) -> Option<String> {
+        Some(self.filled()?.chars().take(NAME_CHARS_MAX).collect())
     }
 
     pub(super) fn is(&self, expected: &str) -> bool {
@@ -214,6 +220,12 @@ pub(super) fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     serde_json::from_str(raw.get()).ok()
 }
 
+/// What tells raw JSON from other JSON: the same when it is delivered again.
+pub(super) fn json_key(raw: &RawValue) -> String {
+    let digest = Sha256::digest(raw.get().as_bytes());
+    format!("json.{}", hex::encode(&digest[..16]))
+}
+
 /// Raw JSON as a value to keep: whole where that is safe, else as text, cut at a bound. Never
 /// fails.
 pub(super) fn kept(raw: &str) -> Value {
@@ -335,6 +347,48 @@ pub(super) fn redacted(value: Value) -> Value {
     redact(value, false)
 }
 
+/// Fields of the company's own account that hold an id, a number or a moment.
+const OWN_FIELDS: &[&str] = &["display_phone_number", "expiration", "id", "phone_number", "time"];
+
+/// JSON of the company's own account in the provider's own words: a person's number may stand in
+/// a sentence, and whatever is in the details of an error.
+pub(super) fn without_numbers(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(digits_redacted(&text)),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_numbers).collect()),
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| match name.as_str() {
+                    "details" => redact_field((name, value)),
+                    own if OWN_FIELDS.contains(&own) || own.ends_with("_id") => (name, value),
+                    _ => (digits_redacted(&name), without_numbers(value)),
+                })
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+/// The text without what may be a number in it: seven digits or more, whatever is written between
+/// them.
+fn digits_redacted(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let run = &rest[start..];
+        let within = |c: char| c.is_ascii_digit() || " -().".contains(c);
+        let end = run.find(|c| !within(c)).unwrap_or(run.len());
+        let end = run[..end].rfind(|c: char| c.is_ascii_digit()).map_or(end, |last| last + 1);
+        kept.push_str(&rest[..start]);
+        let digits = run[..end].bytes().filter(u8::is_ascii_digit).count();
+        kept.push_str(if digits >= 7 { REDACTED } else { &run[..end] });
+        rest = &run[end..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
 fn redact(value: Value, safe: bool) -> Value {
     match value {
         Value::String(text) if safe && !holds_number(&text) => Value::String(text),
@@ -432,6 +486,21 @@ mod tests {
         assert_eq!(mended(r#""\ud83"#), r#""\ud83"#);
         assert_eq!(mended("\\"), "\\");
         assert_eq!(mended("\\é\\"), "\\é\\");
+    }
+
+    #[test]
+    fn the_accounts_own_words_are_kept_without_numbers_of_people() {
+        let kept = without_numbers(json!({
+            "code": 2_593_109, "phone_number": "576015550100", "message_template_id": "594425479",
+            "message": "Recipient +57 300 111-2233 is not in the list of 2026, see 131030",
+            "error_data": {"details": "Ana wrote to us"},
+        }));
+        let expected = json!({
+            "code": 2_593_109, "phone_number": "576015550100", "message_template_id": "594425479",
+            "message": "Recipient +[redacted] is not in the list of 2026, see 131030",
+            "error_data": {"details": "[redacted]"},
+        });
+        assert_eq!(kept, expected);
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //!
 //! **Invariant:** an [`Intake::Unknown`] holds no
 //! personal data, for it ends in the tenant's stream, which erasing a person leaves alone. What
-//! can't be told to be free of it is redacted (see `json::redacted`).
+//! can't be told to be free of it is redacted (see `json::redacted`); what Meta says of the
+//! company's own account keeps its words, but for numbers in them and details of errors.
 //!
 //! Adding a provider: a folder with its webhook, signature and payload, an entry in `app`, and
 //! fixtures in `tests/fixtures/<provider>/`, which `fixtures_test` finds by itself.
@@ -27,6 +28,7 @@ pub mod whatsapp_cloud;
 
 mod identity;
 mod json;
+mod keyed_mac;
 
 #[cfg(test)]
 mod fixtures_test;

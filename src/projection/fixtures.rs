@@ -116,6 +116,7 @@ pub(crate) fn full() -> (Message, Conversation) {
         assigned_to: Some("user-7".to_owned()),
         labels: vec!["vip".to_owned(), "deuda \"x\"".to_owned()],
         bot_enabled: false,
+        contact_told_at: Some(NOON.plus_ms(-9)),
         marketing: Some(MarketingPreference { allowed: false, at: Timestamp(1) }),
         window_expires_at: Some(NOON.plus_ms(86_400_000)),
         awaiting_response_since: Some(NOON.plus_ms(-5)),
@@ -149,6 +150,7 @@ pub(crate) fn tenant() -> Tenant {
             status: WhatsAppStatus::Qr,
             qr: Some("2@abc".to_owned()),
             changed_at: NOON,
+            told_at: [("waha".to_owned(), NOON)].into(),
             ..WhatsApp::default()
         },
         day: Some(("2026-11-24".to_owned(), "America/Argentina/Buenos_Aires".to_owned())),

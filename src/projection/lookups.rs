@@ -4,11 +4,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     feed_pages,
-    queries::{ConversationFilter, Page},
+    queries::{ConversationFilter, MessageName, OldAnswers, Page},
     search,
-    state::{find_conversation, read_tenant},
+    state::{find_conversation, find_message, find_message_by_key, read_tenant},
     stored::{
-        conversation_columns, conversation_row, message_columns, read_conversation, read_message,
+        conversation_columns, conversation_row, key_hash, message_columns, read_conversation,
+        read_message,
     },
     to_wire,
 };
@@ -176,6 +177,24 @@ fn living(
     Ok(id)
 }
 
+/// The conversation of the message with this name.
+pub(super) fn conversation_of(
+    connection: &Connection,
+    client: ClientId,
+    name: &MessageName,
+) -> rusqlite::Result<Option<ConversationId>> {
+    let by_id = match name.id {
+        Some(id) => find_message(connection, (client, id))?,
+        None => None,
+    };
+    let key = &name.dedupe_key;
+    let found = match by_id {
+        Some(found) => Some(found),
+        None => find_message_by_key(connection, client, key, key_hash(client, key))?,
+    };
+    Ok(found.map(|found| found.message.conversation_id))
+}
+
 /// A `before` that is none of the conversation's messages gives an empty page.
 pub(super) fn messages(
     connection: &Connection,
@@ -279,6 +298,42 @@ pub(super) fn highest_conversation(
         .query_row([client.0], |row| row.get(0))?;
     let opened = opened.map(|row| row as u32);
     Ok(opened.max(registered).map(ConversationId))
+}
+
+pub(super) fn old_answers(
+    connection: &Connection,
+    before: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<OldAnswers>> {
+    // One look at the index for each tenant, however many answers it has.
+    let clients: Vec<u32> = connection
+        .prepare_cached(
+            "WITH RECURSIVE tenant_of (client) AS (SELECT min(client) FROM answer UNION ALL \
+             SELECT (SELECT min(client) FROM answer WHERE client > tenant_of.client) \
+             FROM tenant_of WHERE client IS NOT NULL) \
+             SELECT client FROM tenant_of WHERE client IS NOT NULL",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut last = connection.prepare_cached(
+        "SELECT at FROM answer WHERE client = ?1 AND at < ?2 ORDER BY at LIMIT 1 OFFSET ?3",
+    )?;
+    let mut select = connection
+        .prepare_cached("SELECT key FROM answer WHERE client = ?1 AND at < ?2 ORDER BY at")?;
+    let mut all = Vec::new();
+    for client in clients {
+        let offset = sql_limit(limit.saturating_sub(1));
+        let last: Option<Timestamp> =
+            last.query_row(params![client, before, offset], |row| row.get(0)).optional()?;
+        let before = last.map_or(before, |last| last.plus_ms(1).min(before));
+        let keys: Vec<String> = select
+            .query_map(params![client, before], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        if !keys.is_empty() {
+            all.push(OldAnswers { client: ClientId(client), keys, before });
+        }
+    }
+    Ok(all)
 }
 
 fn sql_limit(limit: usize) -> i64 {

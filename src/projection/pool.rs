@@ -1,4 +1,4 @@
-//! Read-only connections, shared by all queries.
+//! Read-only connections, shared by the queries of one kind of asker.
 //!
 //! Each query has a connection to itself, on a thread that may block, in one read transaction,
 //! so that all it reads is of one moment. **Invariant:** at most `readers` run at once, none
@@ -34,8 +34,12 @@ struct Reader {
 }
 
 impl Pool {
-    pub fn open(path: &Path, settings: &ProjectionSettings) -> rusqlite::Result<Self> {
-        let count = settings.readers.max(1);
+    pub fn open(
+        path: &Path,
+        readers: usize,
+        settings: &ProjectionSettings,
+    ) -> rusqlite::Result<Self> {
+        let count = readers.max(1);
         let readers: Vec<Reader> = (0..count)
             .map(|_| Reader::open(path, settings.reader_cache_kib))
             .collect::<rusqlite::Result<_>>()?;

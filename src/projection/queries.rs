@@ -6,14 +6,11 @@ use tokio::sync::watch;
 
 use rusqlite::Connection;
 
-use super::{
-    PublicFrame, feed_pages, lookups, pool::Pool, read_model::ReadModel, state, stored::key_hash,
-};
+use super::{PublicFrame, feed_pages, lookups, pool::Pool, read_model::ReadModel, state};
 use crate::{
     domain::{
         bot::Bot,
         conversation::{Conversation, ConversationStatus},
-        event::RequestAnswer,
         ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
         message::Message,
         state::Tenant,
@@ -56,6 +53,24 @@ pub struct ConversationFilter {
     pub limit: usize,
 }
 
+/// How a status or an amendment names the message that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageName {
+    /// Our own id, where it is known: it goes before the key.
+    pub id: Option<MessageId>,
+    pub dedupe_key: String,
+}
+
+/// A tenant's writes whose answers are old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldAnswers {
+    pub client: ClientId,
+    /// Hashes of their idempotency keys.
+    pub keys: Vec<String>,
+    /// All of the tenant's answers that were given before this are among them.
+    pub before: Timestamp,
+}
+
 /// Part of a list; `next` goes on behind it and is `None` at the end.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
@@ -90,8 +105,18 @@ struct Inner {
 impl Queries {
     /// Opens the readers of `model`. They stay of use after the projector has ended.
     pub fn open(model: &ReadModel) -> Result<Self, QueryError> {
+        Self::open_some(model, model.settings.readers)
+    }
+
+    /// The same for commands, with readers of their own: however much clients search, what comes
+    /// in does not wait for it.
+    pub fn open_for_commands(model: &ReadModel) -> Result<Self, QueryError> {
+        Self::open_some(model, model.settings.command_readers)
+    }
+
+    fn open_some(model: &ReadModel, readers: usize) -> Result<Self, QueryError> {
         let settings = &model.settings;
-        let pool = Pool::open(&settings.path, settings)
+        let pool = Pool::open(&settings.path, readers, settings)
             .map_err(|error| QueryError::Broken(error.to_string()))?;
         let epoch = Arc::clone(&model.epoch);
         let projected = model.projected.subscribe();
@@ -171,6 +196,32 @@ impl Queries {
         self.read(move |db| lookups::conversation(db, client, id)).await
     }
 
+    /// These conversations, as [`Queries::conversation`] answers each; those that there are.
+    pub async fn conversations_by_id(
+        &self,
+        client: ClientId,
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<Conversation>, QueryError> {
+        self.read(move |db| {
+            let found = ids.into_iter().map(|id| lookups::conversation(db, client, id));
+            found.filter_map(Result::transpose).collect()
+        })
+        .await
+    }
+
+    /// The conversation of each of these messages, in the order asked.
+    pub async fn conversations_of(
+        &self,
+        client: ClientId,
+        messages: Vec<MessageName>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError> {
+        self.read(move |db| {
+            let of = |name| lookups::conversation_of(db, client, &name);
+            messages.into_iter().map(of).collect()
+        })
+        .await
+    }
+
     /// History, newest first, from before the message `before`.
     pub async fn messages(
         &self,
@@ -188,18 +239,6 @@ impl Queries {
         id: MessageId,
     ) -> Result<Option<Message>, QueryError> {
         let found = self.read(move |db| state::find_message(db, (client, id))).await?;
-        Ok(found.map(|found| Message::clone(&found.message)))
-    }
-
-    pub async fn message_by_key(
-        &self,
-        client: ClientId,
-        dedupe_key: &str,
-    ) -> Result<Option<Message>, QueryError> {
-        let key = dedupe_key.to_owned();
-        let found = self
-            .read(move |db| state::find_message_by_key(db, client, &key, key_hash(client, &key)))
-            .await?;
         Ok(found.map(|found| Message::clone(&found.message)))
     }
 
@@ -257,15 +296,14 @@ impl Queries {
         self.read(move |db| lookups::highest_conversation(db, client)).await
     }
 
-    /// The answer given under an idempotency key (its hash), with the position of the first
-    /// event of that write.
-    pub async fn answer(
+    /// The oldest answers of each tenant that were given before `before`, at most `limit` of each
+    /// (more when they were given within one millisecond).
+    pub async fn old_answers(
         &self,
-        client: ClientId,
-        key: &str,
-    ) -> Result<Option<RequestAnswer>, QueryError> {
-        let key = key.to_owned();
-        self.read(move |db| state::find_answer(db, client, &key)).await
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<OldAnswers>, QueryError> {
+        self.read(move |db| lookups::old_answers(db, before, limit)).await
     }
 
     /// The tenant's public events after `after`, at most `limit`.

@@ -19,6 +19,7 @@ use super::settings::ProjectionSettings;
 use crate::{
     domain::{fold::FOLD_VERSION, ids::Position},
     event_log::sqlite::file::keep_plans,
+    runtime::private_file,
 };
 
 /// Raise it when the schema, what is stored in it, or the bytes of public events change: each
@@ -132,6 +133,7 @@ impl ReadModel {
         lock: File,
         path: &Path,
     ) -> Result<Self, OpenError> {
+        private(path)?;
         let broken = |source| OpenError::Sqlite { path: path.to_owned(), source };
         let connection = open_for_writing(path, settings).map_err(broken)?;
         make_schema(&connection, epoch).map_err(broken)?;
@@ -203,6 +205,7 @@ pub fn backup(path: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Res
     }
     let partial = sibling(to, ".partial");
     remove(&partial)?;
+    private(&partial)?;
     let broken = |source| OpenError::Sqlite { path: path.to_owned(), source };
     copy_pages(path, &partial, &mut progress).map_err(broken)?;
     rename(&partial, to)
@@ -225,9 +228,17 @@ fn copy_pages(from: &Path, to: &Path, progress: &mut impl FnMut(u64, u64)) -> ru
     target.close().map_err(|(_, error)| error)
 }
 
-/// Whether an error says that the file itself is damaged.
+/// Whether an error says that the file itself is damaged: SQLite finds it to be, or there is
+/// something in it that we never wrote.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    let unreadable = matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+    );
+    let code = error.sqlite_error_code();
+    unreadable || matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// Leaves a word for the next start that the file is damaged, found out while it was in use.
@@ -349,10 +360,16 @@ fn make_schema(connection: &Connection, epoch: &str) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// It holds personal data as the log does.
+fn private(path: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    private_file::database(path).map_err(io)
+}
+
 fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(io)?;
+        private_file::folder(folder).map_err(io)?;
     }
     let file = File::options()
         .create(true)

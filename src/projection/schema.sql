@@ -110,10 +110,12 @@ CREATE TABLE identity (
 ) WITHOUT ROWID;
 CREATE INDEX identity_by_conversation ON identity (client, conversation);
 
+-- Writes that were answered under a key; the answers are in the log, until it forgets them.
 CREATE TABLE answer (
     client INTEGER NOT NULL,
     key TEXT NOT NULL,
-    answer TEXT NOT NULL,
+    -- Whose data the answer holds, where it does.
+    conversation INTEGER,
     at INTEGER NOT NULL,
     PRIMARY KEY (client, key)
 ) WITHOUT ROWID;
@@ -141,7 +143,7 @@ CREATE TABLE feed_state (
     PRIMARY KEY (client, row)
 ) WITHOUT ROWID;
 
--- Words made by search.rs; no text is kept here, and none of its positions.
+-- Words made by words.rs; no text is kept here, and none of its positions.
 CREATE VIRTUAL TABLE message_words USING fts5
     (words, content = '', columnsize = 0, detail = none, tokenize = 'ascii');
 CREATE VIRTUAL TABLE contact_words USING fts5

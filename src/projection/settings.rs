@@ -30,8 +30,11 @@ pub struct ProjectionSettings {
     /// How long facts stay in the feed table, in seconds; a cursor from before is expired.
     /// Default 604800 (7 days).
     pub feed_retention_s: u64,
-    /// Read-only connections. A query beyond them waits. Default 4.
+    /// Read-only connections for clients. A query beyond them waits. Default 4.
     pub readers: usize,
+    /// The same for what comes in and is written, so that it never waits for clients' searches.
+    /// Default 2.
+    pub command_readers: usize,
     /// Page cache of each read-only connection, in KiB. Default 8192.
     pub reader_cache_kib: u32,
     /// How long a query waits for a connection before it is turned away as too many, in
@@ -54,6 +57,7 @@ impl Default for ProjectionSettings {
             cached_tenants_max: 10_000,
             feed_retention_s: 7 * 24 * 3600,
             readers: 4,
+            command_readers: 2,
             reader_cache_kib: 8192,
             query_wait_ms: 2000,
             query_time_max_ms: 5000,

@@ -100,9 +100,7 @@ pub(super) struct FoldState {
 
 impl FoldState {
     pub fn new(connection: Connection, settings: &ProjectionSettings) -> rusqlite::Result<Self> {
-        let next_message_row =
-            connection
-                .query_row("SELECT coalesce(max(row), 0) + 1 FROM message", [], |row| row.get(0))?;
+        let next_message_row = next_message_row(&connection)?;
         let waiting = load_waiting(&connection)?;
         Ok(Self {
             connection,
@@ -365,9 +363,11 @@ impl State for FoldState {
     }
 
     fn put_answer(&mut self, client: ClientId, answer: &RequestAnswer, at: Timestamp) {
+        let conversation = answer.conversation_id.map(|id| id.0);
         self.execute(
-            "INSERT OR IGNORE INTO answer (client, key, answer, at) VALUES (?1, ?2, ?3, ?4)",
-            params![client.0, answer.key, Json(answer), at],
+            "INSERT INTO answer (client, key, conversation, at) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (client, key) DO UPDATE SET at = max(at, excluded.at)",
+            params![client.0, answer.key, conversation, at],
         );
     }
 
@@ -524,15 +524,4 @@ fn read_setup(row: &Row<'_>) -> rusqlite::Result<StoredSetup> {
         at: row.get(2)?,
         setup: row.get::<_, Json<_>>(3)?.0,
     })
-}
-
-pub(super) fn find_answer(
-    connection: &Connection,
-    client: ClientId,
-    key: &str,
-) -> rusqlite::Result<Option<RequestAnswer>> {
-    connection
-        .prepare_cached("SELECT answer FROM answer WHERE client = ?1 AND key = ?2")?
-        .query_row((client.0, key), |row| Ok(row.get::<_, Json<_>>(0)?.0))
-        .optional()
 }

@@ -216,6 +216,7 @@ pub(super) fn read_conversation(row: &Row<'_>) -> rusqlite::Result<(Conversation
         assigned_to: body.assigned_to.map(Cow::into_owned),
         labels: body.labels.into_owned(),
         bot_enabled: body.bot_enabled,
+        contact_told_at: body.contact_told_at.map(Timestamp),
         marketing: body
             .marketing
             .map(|(allowed, at)| MarketingPreference { allowed, at: Timestamp(at) }),
@@ -239,6 +240,7 @@ struct ConversationBody<'a> {
     assigned_to: Option<Cow<'a, str>>,
     labels: Cow<'a, [String]>,
     bot_enabled: bool,
+    contact_told_at: Option<i64>,
     marketing: Option<(bool, i64)>,
     window_expires_at: Option<i64>,
     awaiting_response_since: Option<i64>,
@@ -276,6 +278,7 @@ pub(super) fn conversation_body(out: &mut Vec<u8>, conversation: &Conversation) 
         assigned_to: conversation.assigned_to.as_deref().map(Cow::Borrowed),
         labels: Cow::Borrowed(&conversation.labels),
         bot_enabled: conversation.bot_enabled,
+        contact_told_at: conversation.contact_told_at.map(|time| time.0),
         marketing: conversation.marketing.map(|told| (told.allowed, told.at.0)),
         window_expires_at: conversation.window_expires_at.map(|time| time.0),
         awaiting_response_since: conversation.awaiting_response_since.map(|time| time.0),

@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod keyring;
+pub mod private_file;
 pub mod secret;
 pub mod service_manager;
 pub mod shutdown;

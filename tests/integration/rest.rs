@@ -279,6 +279,63 @@ async fn a_key_makes_repeating_harmless() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_answers_the_place_of_its_first_event_with_a_key_and_without() {
+    let rest = Rest::start();
+    let first_event_after = async |cursor: &str| {
+        let page = rest.get(&format!("/v1/events?cursor={cursor}&wait=5&limit=1")).await;
+        page.body["events"][0]["id"].as_str().expect("an event").to_owned()
+    };
+    let mut last = rest.get("/v1/events").await.cursor();
+    for (turn, key) in [None, Some("a-key")].into_iter().enumerate() {
+        let named = |what: &str| key.map(|key| format!("{key}-{what}"));
+        let phone = format!("+1202555018{turn}");
+        let message = json!({"messages": [{
+            "wa_message_id": format!("first-{turn}"),
+            "contact": {"phone": format!("+1202555019{turn}")},
+            "timestamp": "2026-11-24T10:00:00Z",
+        }]});
+        let reason = json!({"status": "paused", "reason": format!("turn {turn}")});
+        let mut id = 0;
+        for what in ["open", "change", "bot", "ingest"] {
+            let (method, path, body) = match what {
+                "open" => (Method::POST, "/v1/conversations".to_owned(), json!({"phone": phone})),
+                "change" => {
+                    let path = format!("/v1/conversations/{id}");
+                    (Method::PATCH, path, json!({"labels": [format!("turn {turn}")]}))
+                }
+                "bot" => (Method::PUT, "/v1/bot/status".to_owned(), reason.clone()),
+                _ => (Method::POST, "/v1/ingest/messages".to_owned(), message.clone()),
+            };
+            let before = rest.get(&format!("/v1/events?at_least={last}")).await.cursor();
+            let key = named(what);
+            let done = rest.send_under(key.as_deref(), method.clone(), &path, body.clone()).await;
+            last = done.cursor();
+            assert_eq!(last, first_event_after(&before).await, "{what} {key:?}");
+            if key.is_some() {
+                let again = rest.send_under(key.as_deref(), method, &path, body).await;
+                assert_eq!(again.body, done.body);
+            }
+            id = done.body["conversation"]["id"].as_u64().unwrap_or(id);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_item_that_is_too_long_keeps_no_other_from_being_stored() {
+    let rest = Rest::start();
+    let message = |id: &str, raw: &str| {
+        json!({"wa_message_id": id, "contact": {"phone": "+12025550199"},
+               "payload": {"raw": raw}, "timestamp": "2026-11-24T10:00:00Z"})
+    };
+    let long = "x".repeat(5 * 1024 * 1024);
+    let batch = json!({"messages": [message("short", "x"), message("long", &long)]});
+    let taken = rest.send(Method::POST, "/v1/ingest/messages", batch).await;
+    assert_eq!((taken.status, &taken.body["stored"]), (200, &json!(1)));
+    let errors = &taken.body["results"][1]["errors"];
+    assert_eq!(errors[0]["pointer"], "/messages/1/payload", "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_are_answered_item_by_item() {
     let rest = Rest::start();
     let message = |id: &str, phone: &str| {

@@ -55,10 +55,19 @@ impl Hooks {
     }
 
     async fn waha(&self, tenant: u32, number: u64, event: &str, payload: Value) -> Response {
-        let session = format!("session{tenant}");
-        let body = payloads::waha_event(&session, event, number, &payload, now());
+        self.waha_body(waha_event(tenant, number, event, &payload)).await
+    }
+
+    async fn waha_body(&self, body: Vec<u8>) -> Response {
         let header = ("x-webhook-hmac", payloads::sign_waha(WAHA_KEY, &body));
         self.post("/webhooks/waha", Some(header), body).await
+    }
+
+    async fn ingest(&self, tenant: u32, what: &str, body: &Value) -> Value {
+        let url = format!("{}/v1/ingest/{what}", self.server.base());
+        let request = self.client.post(url).bearer_auth(mint_token(tenant, None));
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        body_of(request.send().await.expect("answered")).await
     }
 
     async fn get(&self, tenant: u32, path: &str) -> Value {
@@ -87,6 +96,10 @@ impl Hooks {
         let facts = self.facts(tenant, wanted).await;
         facts.iter().map(|fact| text(&fact["data"]["message"]["text"])).collect()
     }
+}
+
+fn waha_event(tenant: u32, number: u64, event: &str, payload: &Value) -> Vec<u8> {
+    payloads::waha_event(&format!("session{tenant}"), event, number, payload, now())
 }
 
 fn is_fact(event: &Value) -> bool {
@@ -249,7 +262,7 @@ async fn each_tenant_gets_its_own_part_of_a_webhook() {
 }
 
 #[tokio::test]
-async fn waha_tells_messages_once_and_the_state_with_its_code() {
+async fn waha_tells_messages_once_and_each_state_when_it_was_so() {
     let hooks = Hooks::start();
     let message = |chat: &str| {
         json!({"id": format!("false_{chat}_3EB0AB"), "timestamp": now().0 / 1000,
@@ -260,18 +273,21 @@ async fn waha_tells_messages_once_and_the_state_with_its_code() {
         stored(hooks.waha(1, 1, "message", message("56911112222@c.us")).await).await,
         (1, 0)
     );
-    for (number, event, chat) in
-        [(2, "message.any", "56911112222@c.us"), (3, "message.any", "77001@lid")]
-    {
-        let (stored, _) = stored(hooks.waha(1, number, event, message(chat)).await).await;
-        assert!(stored <= 1, "at most what is new of the contact");
+    for (number, event, chat, taken) in [
+        (2, "message.any", "56911112222@c.us", (0, 1)),
+        // What is new is the lid.
+        (3, "message.any", "77001@lid", (1, 0)),
+        (4, "message.any", "77001@lid", (0, 1)),
+    ] {
+        let answer = hooks.waha(1, number, event, message(chat)).await;
+        assert_eq!(stored(answer).await, taken, "{number}");
     }
     let echo = json!({"id": "true_77001@lid_3EB0AC", "timestamp": now().0 / 1000, "from": "me",
                       "to": "77001@lid", "fromMe": true, "body": "Buenas", "ack": 1});
-    stored(hooks.waha(1, 4, "message.any", echo).await).await;
+    stored(hooks.waha(1, 5, "message.any", echo).await).await;
     let ack = json!({"id": "true_56911112222@c.us_3EB0AC", "from": "56911112222@c.us",
                      "fromMe": true, "ack": 3});
-    stored(hooks.waha(1, 5, "message.ack", ack).await).await;
+    stored(hooks.waha(1, 6, "message.ack", ack).await).await;
     let facts = hooks.facts(1, 3).await;
     let shown: Vec<(String, String)> = facts
         .iter()
@@ -282,14 +298,48 @@ async fn waha_tells_messages_once_and_the_state_with_its_code() {
     let conversations = hooks.get(1, "/v1/conversations").await;
     assert_eq!(conversations["conversations"].as_array().map(Vec::len), Some(1), "one person");
 
-    let status = json!({"status": "SCAN_QR_CODE", "data": {"qr": "2@abc"}});
-    stored(hooks.waha(1, 6, "session.status", status).await).await;
+    let scan = waha_event(1, 7, "session.status", &json!({"status": "SCAN_QR_CODE"}));
+    let working = json!({"status": "WORKING"});
+    assert_eq!(stored(hooks.waha_body(scan.clone()).await).await, (1, 0));
+    assert_eq!(stored(hooks.waha(1, 8, "session.status", working).await).await, (1, 0));
+    // WAHA did not see the first answer.
+    assert_eq!(stored(hooks.waha_body(scan.clone()).await).await, (0, 1));
+    let hooks = hooks.killed_and_started_again();
+    assert_eq!(stored(hooks.waha_body(scan.clone()).await).await, (0, 1));
     stored(hooks.cloud(webhook_body(1, 56_912_345_678, "wamid.after", "después")).await).await;
     hooks.facts(1, 4).await;
     let state = hooks.get(1, "/v1/whatsapp/state").await;
-    assert_eq!((text(&state["status"]), text(&state["qr"])), ("qr".to_owned(), "2@abc".to_owned()));
+    assert_eq!(text(&state["status"]), "connected");
     let other = hooks.get(2, "/v1/whatsapp/state").await;
     assert_eq!(text(&other["status"]), "disconnected");
+}
+
+#[tokio::test]
+async fn a_bridge_that_fills_a_gap_doubles_nothing() {
+    let hooks = Hooks::start();
+    let chat = "56911112222@c.us";
+    let id = format!("false_{chat}_3EB0AB");
+    let message = json!({"id": id, "timestamp": now().0 / 1000, "from": chat, "fromMe": false,
+                         "body": "Hola", "hasMedia": false});
+    stored(hooks.waha(1, 1, "message", message).await).await;
+    let echo = json!({"id": format!("true_{chat}_3EB0AC"), "timestamp": now().0 / 1000,
+                      "from": "me", "to": chat, "fromMe": true, "body": "Buenas", "ack": 1});
+    stored(hooks.waha(1, 2, "message.any", echo).await).await;
+    let contact = json!({"phone": "+56911112222"});
+    let read = |id: &str, text: &str| {
+        json!({"wa_message_id": id, "contact": contact, "text": text,
+               "timestamp": "2026-11-24T10:00:00Z"})
+    };
+    let batch =
+        json!({"messages": [read(&id, "Hola"), read("false_56911112222@c.us_3EB0AD", "¿?")]});
+    let taken = hooks.ingest(1, "messages", &batch).await;
+    assert_eq!((&taken["stored"], &taken["duplicates"]), (&json!(1), &json!(1)), "{taken}");
+    let status = json!({"statuses": [{"wa_message_id": format!("true_{chat}_3EB0AC"),
+                                      "status": "read", "timestamp": "2026-11-24T10:00:00Z"}]});
+    hooks.ingest(1, "statuses", &status).await;
+    let facts = hooks.facts(1, 4).await;
+    let kinds: Vec<String> = facts.iter().map(|fact| text(&fact["data"]["status"])).collect();
+    assert_eq!(kinds, ["", "", "", "read"]);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
-use super::{Found, Inner, PlaceError, Placed, Placing, Settled, Telling, Told, places};
+use super::{Found, Inner, PlaceError, Placed, Placing, Settled, Told, places};
 use crate::{
     command::CommandError,
     domain::{
@@ -207,16 +207,18 @@ async fn attempt(
     let mut draft = Draft::new(inner, client, turn, &plan, lane.known);
     for (index, waiting) in turn.iter().enumerate() {
         let (told, whose) = inner.tell(&waiting.placing, &plan.placed[index], &mut known);
-        draft.add(index, told, whose, (waiting.placing.finish)(&plan.placed[index]));
+        let finish = (waiting.placing.finish)(&plan.placed[index], told.len());
+        draft.add(index, told, whose, finish);
     }
     let Draft { batch, owners, sizes, told } = draft;
     match inner.core.log.append(batch).await {
         Ok(appended) => {
             let parts = Parts::split(&owners, &sizes, &appended);
             lane.stored(&plan, &parts);
-            inner.remember(client, &known);
+            let settled = parts.settled(plan.placed.clone(), told, turn.len());
+            inner.remember(client, known, settled.iter().flat_map(Settled::told));
             remember(inner, client, turn, &plan);
-            Ok(parts.settled(plan.placed, told, turn.len()))
+            Ok(settled)
         }
         Err(AppendError::Conflict { index, actual }) => match owners[index] {
             Owner::Directory => {
@@ -385,17 +387,19 @@ impl Plan {
     }
 
     fn place_unknown(&mut self, index: usize, told: &Told, found: &mut Found) -> Placed {
-        if told.telling == Telling::OfKnown {
+        if !told.telling.takes_up() {
             return Placed { id: None, opened: false };
         }
         let id = self.next;
         self.next = ConversationId(id.0.saturating_add(1));
-        self.opened.insert(id);
+        if told.telling.opens() {
+            self.opened.insert(id);
+        }
         self.link(id, &told.identities, found);
         let identities = told.identities.to_vec();
         let data = EventData::ContactRegistered { conversation_id: id, identities };
         self.directory.push((index, data));
-        Placed { id: Some(id), opened: true }
+        Placed { id: Some(id), opened: told.telling.opens() }
     }
 
     fn link(&mut self, id: ConversationId, identities: &[IdentityHash], found: &mut Found) {

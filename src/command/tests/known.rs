@@ -7,12 +7,16 @@ use super::{
     intake::{message, person, take},
     *,
 };
-use crate::domain::{
-    bot::Bot,
-    conversation::Conversation,
-    ids::{IdentityHash, MessageId},
-    message::Message,
-    whatsapp::WhatsApp,
+use crate::{
+    domain::{
+        bot::Bot,
+        conversation::Conversation,
+        ids::{IdentityHash, MessageId},
+        message::Message,
+        time::Timestamp,
+        whatsapp::WhatsApp,
+    },
+    projection::queries::{MessageName, OldAnswers},
 };
 
 /// A view that fails whoever asks it.
@@ -50,11 +54,21 @@ impl View for NoView {
     async fn message(&self, _: ClientId, _: MessageId) -> Result<Option<Message>, QueryError> {
         never()
     }
-    async fn conversation_of_key(
+    async fn conversations(
         &self,
         _: ClientId,
-        _: &str,
-    ) -> Result<Option<ConversationId>, QueryError> {
+        _: Vec<ConversationId>,
+    ) -> Result<Vec<Conversation>, QueryError> {
+        never()
+    }
+    async fn conversations_of(
+        &self,
+        _: ClientId,
+        _: Vec<MessageName>,
+    ) -> Result<Vec<Option<ConversationId>>, QueryError> {
+        never()
+    }
+    async fn old_answers(&self, _: Timestamp, _: usize) -> Result<Vec<OldAnswers>, QueryError> {
         never()
     }
     async fn bot(&self, _: ClientId) -> Result<Bot, QueryError> {

@@ -92,6 +92,12 @@ async fn folded(world: &World, id: MessageId) -> Message {
     Message::clone(&found.expect("the message is there"))
 }
 
+/// Does another write that is allowed.
+async fn do_for(commands: &Commands, client: ClientId, write: Write) {
+    let answer = |_: &Done| Answer { status: 204, body: json!(null) };
+    commands.write(client, &actor(), None, write, answer).await.expect("is done");
+}
+
 #[tokio::test]
 async fn a_message_is_queued_as_it_is_answered() {
     let world = World::new();
@@ -150,7 +156,7 @@ async fn waha_has_no_window_and_nobody_sends_without_a_way() {
     let (commands, _) = world.instance();
     let commands = sending(commands);
     for client in [ClientId(2), ClientId(3)] {
-        commands.open_conversation(client, &actor(), person(1)).await.expect("opens");
+        do_for(&commands, client, Write::OpenConversation { contact: person(1) }).await;
     }
     write_for(&commands, ClientId(2), text(Sender::Agent)).await.expect("queues");
     let refused = write_for(&commands, ClientId(2), template()).await;
@@ -168,7 +174,8 @@ async fn the_bot_speaks_only_where_it_may() {
     let commands = talking(&world).await;
     let refused = write(&commands, text(Sender::Bot)).await;
     assert_eq!(refused, Err(CommandError::BotNotActive), "it is off until somebody sets it");
-    commands.set_bot_status(CLIENT, &actor(), BotMode::Active, None).await.expect("sets");
+    let active = Write::SetBotStatus { status: BotMode::Active, reason: None };
+    do_for(&commands, CLIENT, active).await;
     write(&commands, text(Sender::Bot)).await.expect("it may");
     write(&commands, text(Sender::Bot)).await.expect("its own words do not hold it back");
 
@@ -180,7 +187,7 @@ async fn the_bot_speaks_only_where_it_may() {
     write(&commands, text(Sender::Bot)).await.expect("the pause is over");
 
     let off = ConversationChange { bot_enabled: Some(false), ..ConversationChange::default() };
-    commands.change_conversation(CLIENT, &actor(), HERE, off).await.expect("changes");
+    do_for(&commands, CLIENT, Write::ChangeConversation { id: HERE, change: off }).await;
     assert_eq!(write(&commands, text(Sender::Bot)).await, Err(CommandError::BotDisabled));
     write(&commands, text(Sender::Agent)).await.expect("people always may");
 }

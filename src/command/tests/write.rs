@@ -40,13 +40,14 @@ async fn count(world: &World) -> usize {
 async fn a_conversation_is_opened_once() {
     let world = World::new();
     let (commands, _view) = world.instance();
-    let open = |contact| commands.open_conversation(CLIENT, &ACTOR, contact);
-    let (id, created, position) = open(person(1)).await.expect("opens");
-    assert_eq!((id, created), (ConversationId(1), true));
+    let open = |contact| plainly(&commands, Write::OpenConversation { contact });
+    let opened = open(person(1)).await.expect("opens");
+    assert_eq!(opened.answer.body, json!({"id": 1, "new": true}));
     let records = world.records().await;
-    assert_eq!(position, records.last().expect("events").position);
-    let (id, created, again) = open(person(1)).await.expect("finds");
-    assert_eq!((id, created, again), (ConversationId(1), false, position));
+    assert_eq!(opened.position, records.last().expect("events").position);
+    let found = open(person(1)).await.expect("finds");
+    assert_eq!(found.answer.body, json!({"id": 1, "new": false}));
+    assert_eq!(found.position, opened.position);
     assert_eq!(count(&world).await, 2);
     // What is told of a known contact only fills in.
     let named = |name: &str| Contact { name: Some(name.to_owned()), ..person(1) };
@@ -57,6 +58,14 @@ async fn a_conversation_is_opened_once() {
     assert_eq!(contact.name.as_deref(), Some("Ana"));
     let refused = open(Contact { name: Some("Ana".to_owned()), ..Contact::default() }).await;
     assert!(matches!(refused, Err(CommandError::Invalid { field: "phone", .. })));
+}
+
+async fn plainly(commands: &Commands, write: Write) -> Result<Answered, CommandError> {
+    commands.write(CLIENT, &ACTOR, None, write, answer).await
+}
+
+fn bot(status: BotMode, reason: Option<String>) -> Write {
+    Write::SetBotStatus { status, reason }
 }
 
 static ACTOR: std::sync::LazyLock<Actor> = std::sync::LazyLock::new(actor);
@@ -73,16 +82,17 @@ async fn what_changes_nothing_is_no_event() {
     };
     let before = count(&world).await;
     for events in [1, 0] {
-        commands.change_conversation(CLIENT, &ACTOR, id, close()).await.expect("changes");
+        let close = Write::ChangeConversation { id, change: close() };
+        plainly(&commands, close).await.expect("changes");
         commands.mark_read(CLIENT, &ACTOR, id).await.expect("reads");
-        commands.set_bot_status(CLIENT, &ACTOR, BotMode::Paused, None).await.expect("sets");
+        plainly(&commands, pause()).await.expect("sets");
         let day = commands.start_day(CLIENT, "2026-11-24".to_owned(), "UTC".to_owned());
         day.await.expect("starts");
         assert_eq!(count(&world).await, before + 4, "{events}");
     }
     // There and back again is two changes, also when they follow each other at once.
     for status in [BotMode::Active, BotMode::Paused] {
-        commands.set_bot_status(CLIENT, &ACTOR, status, None).await.expect("sets");
+        plainly(&commands, bot(status, None)).await.expect("sets");
     }
     assert_eq!(count(&world).await, before + 6);
 }
@@ -98,10 +108,11 @@ async fn what_is_wrong_is_refused_with_its_field() {
     assert_eq!(foreign, Err(CommandError::NotFound));
     let change =
         ConversationChange { labels: Some(vec![String::new()]), ..ConversationChange::default() };
-    let refused = commands.change_conversation(CLIENT, &ACTOR, ConversationId(1), change).await;
+    let id = ConversationId(1);
+    let refused = plainly(&commands, Write::ChangeConversation { id, change }).await;
     assert!(matches!(refused, Err(CommandError::Invalid { field: "labels", .. })));
     let reason = Some("x".repeat(crate::command::write::REASON_CHARS_MAX + 1));
-    let refused = commands.set_bot_status(CLIENT, &ACTOR, BotMode::Paused, reason).await;
+    let refused = plainly(&commands, bot(BotMode::Paused, reason)).await;
     assert!(matches!(refused, Err(CommandError::Invalid { field: "reason", .. })));
 }
 
@@ -116,10 +127,10 @@ async fn a_keyed_write_is_done_once_and_answered_alike_on_every_instance() {
     assert!(!first.repeated);
     let records = world.records().await;
     assert_eq!(records.len(), 2, "the event and the answer");
-    assert_eq!(first.position, records[1].position);
+    assert_eq!(first.position, records[0].position, "the place of the event, not of the answer");
     for commands in [&one, &two] {
         // The state has moved on; the answer has not.
-        commands.set_bot_status(CLIENT, &ACTOR, BotMode::Active, None).await.expect("sets");
+        plainly(commands, bot(BotMode::Active, None)).await.expect("sets");
         let again = commands.write(CLIENT, &ACTOR, Some(&asked), pause(), answer).await;
         assert_eq!(again, Ok(Answered { repeated: true, ..first.clone() }));
         let other = request("k", "{ }");
@@ -140,7 +151,9 @@ async fn a_keyed_opening_is_done_once() {
     let open = || Write::OpenConversation { contact: person(1) };
     let first = one.write(CLIENT, &ACTOR, Some(&asked), open(), answer).await.expect("opens");
     assert_eq!(first.answer.body, json!({"id": 1, "new": true}));
-    assert_eq!(count(&world).await, 3);
+    let records = world.records().await;
+    assert_eq!(records.len(), 3, "registered, opened, answered");
+    assert_eq!(first.position, records[1].position);
     for commands in [&one, &two] {
         let again = commands.write(CLIENT, &ACTOR, Some(&asked), open(), answer).await;
         assert_eq!(again, Ok(Answered { repeated: true, ..first.clone() }));
@@ -199,14 +212,16 @@ async fn a_keyed_batch_is_taken_in_once() {
     let (one, _one_view) = world.instance();
     let (two, _two_view) = world.instance();
     let asked = request("k", "{}");
-    let count_stored = |outcomes: Vec<IntakeOutcome>| {
+    let count_stored = |taken: &TakenIn| {
         let stored = |outcome: &&IntakeOutcome| matches!(outcome, IntakeOutcome::Stored(_));
-        Answer { status: 200, body: json!(outcomes.iter().filter(stored).count()) }
+        let stored = taken.outcomes.iter().filter(stored).count();
+        Answer { status: 200, body: json!([stored, taken.first.map(|first| first.0)]) }
     };
     let items = || vec![message(person(1), "a"), message(person(1), "b")];
     let first = one.take_in_once(CLIENT, &ACTOR, &asked, items(), count_stored).await;
     let first = first.expect("takes in");
-    assert_eq!(first.answer.body, json!(2));
+    let opened = world.records().await[1].position.0;
+    assert_eq!(first.answer.body, json!([2, opened]), "the contact's opening is the first event");
     let before = count(&world).await;
     for commands in [&one, &two] {
         let again = commands.take_in_once(CLIENT, &ACTOR, &asked, items(), count_stored).await;
@@ -216,4 +231,56 @@ async fn a_keyed_batch_is_taken_in_once() {
     let other = request("k", "other");
     let reused = one.take_in_once(CLIENT, &ACTOR, &other, items(), count_stored).await;
     assert_eq!(reused, Err(CommandError::KeyReused));
+}
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_is_answered_alike_under_a_key() {
+    let world = World::new();
+    let (commands, _view) = world.instance();
+    plainly(&commands, pause()).await.expect("sets");
+    let asked = request("k", "{}");
+    let first = commands.write(CLIENT, &ACTOR, Some(&asked), pause(), answer).await.expect("asks");
+    let records = world.records().await;
+    assert_eq!(records.len(), 2);
+    assert_eq!(first.position, records[1].position);
+    let again = commands.write(CLIENT, &ACTOR, Some(&asked), pause(), answer).await;
+    assert_eq!(again, Ok(Answered { repeated: true, ..first }));
+}
+
+#[tokio::test]
+async fn answers_that_are_a_day_old_leave_the_log_and_the_read_model() {
+    let world = World::new();
+    let (commands, view) = world.instance();
+    let stream = |key: &str| {
+        let hash = crate::command::Hasher::new(&world.log.identity().hash_key);
+        crate::event_log::StreamName::Request(CLIENT, hash.request_key(CLIENT, key))
+    };
+    let answers = async |key: &str| {
+        let stream = stream(key);
+        world.log.read_stream(&stream, None, 10).await.expect("reads").len()
+    };
+    let write = async |key: &str| {
+        let asked = request(key, "{}");
+        commands.write(CLIENT, &ACTOR, Some(&asked), pause(), answer).await.expect("writes")
+    };
+    write("old").await;
+    write("used again").await;
+    world.clock.advance_ms(25 * 60 * 60 * 1000);
+    // Used again while the read model does not know it yet.
+    view.hold(true);
+    assert!(!write("used again").await.repeated);
+    write("young").await;
+    assert_eq!(commands.forget_answers().await, Ok(false));
+    assert_eq!(
+        (answers("old").await, answers("used again").await, answers("young").await),
+        (0, 1, 1)
+    );
+    view.hold(false);
+    let head = world.log.head().await.expect("head");
+    view.projected().wait_for(|at| *at >= head).await.expect("projects");
+    assert_eq!(view.state().answers.len(), 2);
+    let before = count(&world).await;
+    assert_eq!(commands.forget_answers().await, Ok(false));
+    assert_eq!(count(&world).await, before, "nothing is left to forget");
+    assert!(!write("old").await.repeated, "it may be used anew");
 }

@@ -97,7 +97,9 @@ impl Desk for ServerDesk {
         identity: &Identity,
         conversation: ConversationId,
     ) -> Result<Position, CommandError> {
-        self.commands.mark_read(identity.client_id, &Actor::user(&identity.subject), conversation).await
+        self.commands
+            .mark_read(identity.client_id, &Actor::user(&identity.subject), conversation)
+            .await
     }
 
     async fn send(
@@ -120,8 +122,10 @@ impl Desk for ServerDesk {
                 _ => Value::Null,
             },
         };
-        let answered =
-            self.commands.write(identity.client_id, &Actor::user(&identity.subject), None, write, answer).await?;
+        let answered = self
+            .commands
+            .write(identity.client_id, &Actor::user(&identity.subject), None, write, answer)
+            .await?;
         Ok((answered.answer.body, answered.position))
     }
 

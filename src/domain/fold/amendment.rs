@@ -180,6 +180,15 @@ pub(super) fn amend(message: &mut Message, revoked: bool, text: Option<&str>, at
     message.payload.get_or_insert_default().extend([stamp(EDITED_AT, at)]);
 }
 
+/// What a provider or bridge tells of a message, without what only we note there: it would look
+/// as if the message were edited or withdrawn already.
+pub(super) fn without_marks(payload: Option<Map<String, Value>>) -> Option<Map<String, Value>> {
+    let mut payload = payload?;
+    payload.remove(EDITED_AT);
+    payload.remove(REVOKED_AT);
+    Some(payload).filter(|payload| !payload.is_empty())
+}
+
 fn amended_at(message: &Message, what: &str) -> Option<Timestamp> {
     Timestamp::parse(message.payload.as_ref()?.get(what)?.as_str()?)
 }

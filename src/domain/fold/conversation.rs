@@ -21,15 +21,58 @@ impl<S: State> Folding<'_, S> {
     }
 
     /// A repeated opening, or one of a conversation that was merged away, tells only what is not
-    /// known yet: what it tells is old.
-    pub(super) fn conversation_opened(&mut self, id: ConversationId, contact: &Contact) {
+    /// known yet, unless it says when that was so: what it tells is old.
+    pub(super) fn conversation_opened(
+        &mut self,
+        id: ConversationId,
+        contact: &Contact,
+        at: Option<Timestamp>,
+    ) {
         let (before, mut conversation) = self.resolve_or_open(id);
-        conversation.contact.fill_from(contact);
-        self.publish_conversation(before.as_deref(), conversation);
+        match at {
+            Some(at) => self.tell_of_contact(&mut conversation, contact, at),
+            None => conversation.contact.fill_from(contact),
+        }
+        self.put_contact(before.as_deref(), conversation);
     }
 
-    pub(super) fn contact_changed(&mut self, id: ConversationId, contact: &Contact) {
-        self.change(id, |conversation| conversation.contact.replace_with(contact));
+    pub(super) fn contact_changed(
+        &mut self,
+        id: ConversationId,
+        contact: &Contact,
+        at: Option<Timestamp>,
+    ) {
+        let (_, Some(before)) = self.resolve(id) else { return };
+        let mut after = Conversation::clone(&before);
+        match at {
+            Some(at) => self.tell_of_contact(&mut after, contact, at),
+            None => after.contact.replace_with(contact),
+        }
+        self.put_contact(Some(&before), after);
+    }
+
+    /// What was so at `at` replaces what was told before that, and fills in what is not known.
+    /// WhatsApp tells the same for days, so that old news comes after newer ones.
+    fn tell_of_contact(&self, conversation: &mut Conversation, contact: &Contact, at: Timestamp) {
+        let at = at.min(self.event.time);
+        if conversation.contact_told_at.is_none_or(|told_at| told_at <= at) {
+            conversation.contact.replace_with(contact);
+            conversation.contact_told_at = Some(at);
+        } else {
+            conversation.contact.fill_from(contact);
+        }
+    }
+
+    /// No client sees when something was told.
+    fn put_contact(&mut self, before: Option<&Conversation>, after: Conversation) {
+        match before {
+            Some(known) if known.contact == after.contact => {
+                if *known != after {
+                    self.state.put_conversation(Arc::new(after));
+                }
+            }
+            _ => self.publish_conversation(before, after),
+        }
     }
 
     pub(super) fn conversation_changed(&mut self, id: ConversationId, change: &ConversationChange) {
@@ -156,6 +199,7 @@ fn absorb(into: &mut Conversation, from: &Conversation) {
         }
     }
     into.bot_enabled &= from.bot_enabled;
+    into.contact_told_at = into.contact_told_at.max(from.contact_told_at);
     into.marketing = later_preference(into.marketing, from.marketing);
     into.window_expires_at = into.window_expires_at.max(from.window_expires_at);
     into.awaiting_response_since =

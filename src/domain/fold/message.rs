@@ -40,6 +40,9 @@ pub const WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
 impl<S: State> Folding<'_, S> {
     pub(super) fn message_received(&mut self, message: &IncomingMessage) {
         self.came_from_outside(message, Direction::Inbound, MessageStatus::Received);
+        if !message.imported {
+            self.heard_through();
+        }
     }
 
     /// An echo was sent already, whatever else is known of it.
@@ -69,9 +72,14 @@ impl<S: State> Folding<'_, S> {
         status: MessageStatus,
     ) {
         let client = self.client();
-        let known = self.state.message_by_key(client, &incoming.dedupe_key).is_some()
-            || self.state.message(client, incoming.message_id).is_some();
-        if known {
+        if let Some(known) = self.state.message_by_key(client, &incoming.dedupe_key) {
+            // An import may know more of a message than its echo did.
+            if direction == Direction::Outbound && incoming.status.is_some() {
+                self.advance_known(&known, status, self.plausible(incoming.sent_at));
+            }
+            return;
+        }
+        if self.state.message(client, incoming.message_id).is_some() {
             return;
         }
         let (before, conversation) = self.resolve_or_open(incoming.conversation_id);
@@ -88,7 +96,7 @@ impl<S: State> Folding<'_, S> {
             kind: incoming.kind,
             text: incoming.text.clone(),
             media: incoming.media.clone(),
-            payload: incoming.payload.clone(),
+            payload: amendment::without_marks(incoming.payload.clone()),
             reply_to: incoming.reply_to.clone(),
             client_ref: None,
             bulk_id: None,
@@ -120,7 +128,7 @@ impl<S: State> Folding<'_, S> {
             kind: queued.kind,
             text: queued.text.clone(),
             media: queued.media.clone(),
-            payload: queued.payload.clone(),
+            payload: amendment::without_marks(queued.payload.clone()),
             reply_to: queued.reply_to.clone(),
             client_ref: queued.client_ref.clone(),
             bulk_id: queued.bulk_id,
@@ -214,12 +222,16 @@ impl<S: State> Folding<'_, S> {
                     conversation.person_answered_at =
                         conversation.person_answered_at.max(Some(message.timestamp));
                 }
-                if answers && let Some(since) = conversation.awaiting_response_since.take() {
+                // What was written before the question answers nothing, whenever it comes.
+                if answers
+                    && let Some(since) = conversation.awaiting_response_since
+                    && message.timestamp >= since
+                {
+                    conversation.awaiting_response_since = None;
                     let stats = self.stats();
                     stats.first_responses += 1;
-                    stats.first_response_sum_ms = stats
-                        .first_response_sum_ms
-                        .saturating_add(message.timestamp.since(since).max(0));
+                    stats.first_response_sum_ms =
+                        stats.first_response_sum_ms.saturating_add(message.timestamp.since(since));
                 }
             }
         }

@@ -83,11 +83,11 @@ impl<S: State> Folding<'_, S> {
             EventData::ContactsMerged { from, into, identities } => {
                 self.contacts_merged(*from, *into, identities);
             }
-            EventData::ConversationOpened { conversation_id, contact } => {
-                self.conversation_opened(*conversation_id, contact);
+            EventData::ConversationOpened { conversation_id, contact, at } => {
+                self.conversation_opened(*conversation_id, contact, *at);
             }
-            EventData::ContactChanged { conversation_id, contact } => {
-                self.contact_changed(*conversation_id, contact);
+            EventData::ContactChanged { conversation_id, contact, at } => {
+                self.contact_changed(*conversation_id, contact, *at);
             }
             EventData::MessageReceived(message) => self.message_received(message),
             EventData::MessageEchoed(message) => self.message_echoed(message),
@@ -120,6 +120,9 @@ impl<S: State> Folding<'_, S> {
             EventData::TenantSetUp(setup) => self.tenant_set_up(setup),
             EventData::CredentialsResealed { replaces, sealed } => {
                 self.credentials_resealed(*replaces, sealed);
+            }
+            EventData::AnswersForgotten { before } => {
+                self.state.forget_answers(self.event.client_id, *before);
             }
             EventData::RequestAnswered(answer) => {
                 self.state.put_answer(self.event.client_id, answer, self.event.time);

@@ -77,6 +77,18 @@ impl<S: State> Folding<'_, S> {
         self.state.put_message(Arc::new(echo));
     }
 
+    /// Moves a message of ours that is known on to a status that is told of it otherwise.
+    pub(super) fn advance_known(&mut self, known: &Message, status: MessageStatus, at: Timestamp) {
+        if known.is_notice() {
+            return;
+        }
+        let mut after = known.clone();
+        advance(&mut after, status, at, None);
+        if after != *known {
+            self.put_advanced(known, after);
+        }
+    }
+
     fn put_advanced(&mut self, before: &Message, after: Message) {
         self.count_message(Some(before), &after);
         let after = Arc::new(after);

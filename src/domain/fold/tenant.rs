@@ -1,5 +1,7 @@
 //! What concerns the tenant as a whole: bot, connection to WhatsApp, days.
 
+use std::collections::BTreeMap;
+
 use super::Folding;
 use crate::domain::{
     bot::{Bot, BotMode},
@@ -9,15 +11,18 @@ use crate::domain::{
     state::State,
     stats::Counts,
     tenant::{Sealed, StoredSetup, TenantSetup},
-    whatsapp::WhatsApp,
+    whatsapp::{WhatsApp, WhatsAppStatus},
 };
 
 /// How long a status or an amendment waits for its message. WhatsApp repeats a webhook for 7
 /// days at most; what waits for longer is of a message that never passed here.
 pub const WAITING_MAX_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
-/// How long the answer under an idempotency key is kept at least.
+/// How long the answer under an idempotency key is given again.
 pub const ANSWER_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// The actor of what comes from Meta.
+const WHATSAPP_CLOUD: &str = "whatsapp_cloud";
 
 impl<S: State> Folding<'_, S> {
     pub(super) fn bot_status_changed(&mut self, status: BotMode, reason: Option<&str>) {
@@ -35,14 +40,24 @@ impl<S: State> Folding<'_, S> {
         self.public.push(PublicEvent::BotStatusChanged);
     }
 
-    /// The event tells the whole state: what it leaves out is not so any more.
+    /// The event tells the whole state: what it leaves out is not so any more. One that a gateway
+    /// tells again, or late, is older than its last word and is no news.
     pub(super) fn whatsapp_state_changed(&mut self) {
-        let EventData::WhatsappStateChanged { status, phone_number, name, qr, quality, reason } =
+        let EventData::WhatsappStateChanged { status, phone_number, name, qr, quality, reason, at } =
             &self.event.data
         else {
             return;
         };
+        let gateway = &self.event.actor;
         let known = &mut self.state.tenant(self.event.client_id).whatsapp;
+        if let Some(at) = *at {
+            // A clock that runs ahead must not make all that follows old.
+            let at = at.min(self.event.time);
+            if known.was_told_after(gateway, at) {
+                return;
+            }
+            known.told_at.insert(gateway.clone(), at);
+        }
         let told = WhatsApp {
             status: *status,
             phone_number: phone_number.clone(),
@@ -51,9 +66,24 @@ impl<S: State> Folding<'_, S> {
             quality: quality.clone(),
             reason: reason.clone(),
             changed_at: self.event.time,
+            told_at: BTreeMap::new(),
         };
         if !told.is_as(known) {
-            *known = told;
+            *known = WhatsApp { told_at: std::mem::take(&mut known.told_at), ..told };
+            self.public.push(PublicEvent::WhatsappStatusChanged);
+        }
+    }
+
+    /// Meta tells of the connection only when something is wrong with it. That a contact's message
+    /// comes through, and nothing else was told, says that it is well.
+    pub(super) fn heard_through(&mut self) {
+        if self.event.actor != WHATSAPP_CLOUD {
+            return;
+        }
+        let known = &mut self.state.tenant(self.event.client_id).whatsapp;
+        if known.is_untold() {
+            known.status = WhatsAppStatus::Connected;
+            known.changed_at = self.event.time;
             self.public.push(PublicEvent::WhatsappStatusChanged);
         }
     }
@@ -95,6 +125,5 @@ impl<S: State> Folding<'_, S> {
             self.stats().today = Counts::ZERO;
         }
         self.state.forget_waiting(client, self.event.time.plus_ms(-WAITING_MAX_MS));
-        self.state.forget_answers(client, self.event.time.plus_ms(-ANSWER_KEPT_MS));
     }
 }

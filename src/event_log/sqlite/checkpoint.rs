@@ -5,6 +5,9 @@
 //! is to finish, since new pages keep coming: when the write-ahead log has grown long, the writer
 //! itself moves the few that are left, and the next commit begins it anew.
 //!
+//! After a deletion the write-ahead log still holds what was erased, so it is emptied then, as soon
+//! as no reader is in the way: nobody waits for one.
+//!
 //! **Invariant:** nothing here makes an event durable or visible; it bounds a file's length.
 
 use std::{
@@ -15,6 +18,7 @@ use std::{
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -22,6 +26,8 @@ use rusqlite::Connection;
 use super::file;
 use crate::event_log::LogError;
 
+/// Between two attempts to empty the write-ahead log.
+const EMPTY_AGAIN: Duration = Duration::from_secs(1);
 /// Pages by which the write-ahead log grows between two rounds of the thread.
 const ROUND_PAGES: i32 = 2000;
 /// Pages after which the writer finishes (64 MiB).
@@ -34,6 +40,9 @@ pub(super) struct Checkpoints {
     asked_at: i32,
     wake: SyncSender<()>,
     thread: thread::JoinHandle<()>,
+    /// Something was deleted that may still stand in the write-ahead log; when that was last tried
+    /// to be emptied.
+    to_be_emptied: Option<Instant>,
 }
 
 impl Checkpoints {
@@ -54,11 +63,14 @@ impl Checkpoints {
             .name("event-log-move".to_owned())
             .spawn(move || move_when_woken(&connection, &woken))
             .map_err(|error| LogError::Unavailable { reason: error.to_string() })?;
-        Ok(Self { pages, asked_at: 0, wake, thread })
+        Ok(Self { pages, asked_at: 0, wake, thread, to_be_emptied: None })
     }
 
     /// On the writer's thread, after each commit.
     pub(super) fn after_commit(&mut self, writer: &Connection) {
+        if self.to_be_emptied.is_some_and(|tried| tried.elapsed() >= EMPTY_AGAIN) {
+            self.empty(writer);
+        }
         let pages = self.pages.load(Ordering::Relaxed);
         // Shorter than before: it began anew.
         self.asked_at = self.asked_at.min(pages);
@@ -71,6 +83,25 @@ impl Checkpoints {
         }
         // One that is awake already needs no second call.
         let _ = self.wake.try_send(());
+    }
+
+    /// On the writer's thread: empties the write-ahead log, now or, when a reader is in the way,
+    /// after a later commit.
+    pub(super) fn empty(&mut self, writer: &Connection) {
+        move_pages(writer);
+        let waits = |time| writer.busy_timeout(time);
+        let emptied = waits(Duration::ZERO).and_then(|()| {
+            writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        });
+        let emptied = waits(file::BUSY_TIMEOUT).and(emptied);
+        self.to_be_emptied = match emptied {
+            Ok(0) => None,
+            Ok(1..) | Ok(..=-1) => Some(Instant::now()),
+            Err(error) => {
+                tracing::warn!(%error, "the log's write-ahead file could not be emptied after a deletion");
+                Some(Instant::now())
+            }
+        };
     }
 
     /// Lets the thread end. What is left is moved by who closes the file, or stays in the

@@ -8,7 +8,6 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::ErrorKind,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,6 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, config::DbCo
 use crate::{
     domain::ids::Position,
     event_log::{LogError, StoreIdentity},
+    runtime::private_file,
 };
 
 /// Marks the file as ours: "Cndo".
@@ -25,13 +25,11 @@ const APPLICATION_ID: i64 = 0x436e_646f;
 /// The layout of tables that this release reads and writes.
 const SCHEMA_VERSION: i64 = 1;
 /// How long to wait for somebody outside who has the file locked.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same while opening.
 const OPEN_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// A file up to this size is checked in full when it is opened; a larger one on demand.
 const CHECKED_AT_OPEN_BYTES: u64 = 32 << 20;
-/// The events hold personal data: the file is for its owner alone.
-const FILE_MODE: u32 = 0o600;
 
 const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
@@ -67,7 +65,7 @@ pub fn keep_plans(connection: &Connection) -> Result<(), rusqlite::Error> {
 /// Opens the log for writing, creating it when there is none.
 pub(super) fn open(path: &Path) -> Result<Opened, LogError> {
     let lock = lock(path)?;
-    create_private(path)?;
+    private_file::database(path).map_err(|error| cannot_create(path, &error))?;
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -120,7 +118,7 @@ pub fn backup(
         let reason = format!("{} exists already: name a file that does not", target.display());
         return Err(LogError::Broken { reason });
     }
-    create_private(target)?;
+    private_file::database(target).map_err(|error| cannot_create(target, &error))?;
     let mut copy = Connection::open(target).map_err(|error| log_error(target, &error))?;
     // One read transaction: what is written meanwhile does not make the copy start over.
     let snapshot = source.unchecked_transaction().map_err(|error| log_error(path, &error))?;
@@ -139,7 +137,7 @@ pub fn backup(
 
 fn lock(path: &Path) -> Result<Lock, LogError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|error| cannot_create(folder, &error))?;
+        private_file::folder(folder).map_err(|error| cannot_create(folder, &error))?;
     }
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
@@ -148,7 +146,6 @@ fn lock(path: &Path) -> Result<Lock, LogError> {
         .create(true)
         .truncate(false)
         .write(true)
-        .mode(FILE_MODE)
         .open(&name)
         .map_err(|error| cannot_create(&name, &error))?;
     match file.try_lock() {
@@ -173,17 +170,6 @@ fn cannot_create(path: &Path, error: &std::io::Error) -> LogError {
         _ => "see that the folder exists and is on a local disk",
     };
     LogError::Broken { reason: format!("can't create {}: {error}; {what}", path.display()) }
-}
-
-fn create_private(path: &Path) -> Result<(), LogError> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(FILE_MODE)
-        .open(path)
-        .map(|_| ())
-        .map_err(|error| cannot_create(path, &error))
 }
 
 fn prepare(path: &Path, connection: &Connection) -> Result<(StoreIdentity, Position), LogError> {

@@ -6,9 +6,11 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
@@ -139,6 +141,31 @@ async fn what_was_deleted_is_in_no_file() {
     let erased = append(1, &[]).stream;
     log.delete_stream(&erased).await.expect("deletes");
     assert!(!holds());
+    log.close().await;
+}
+
+#[tokio::test]
+async fn a_reader_in_the_way_of_a_deletion_stops_nobody() {
+    let folder = folder();
+    let path = log_path(folder.path());
+    let log = SqliteLog::open(&path).expect("opens");
+    log.append(vec![append(1, &[123_456]), append(2, &[2])]).await.expect("appends");
+    let wal = || std::fs::read(path.with_extension("db-wal")).unwrap_or_default();
+    let holds = || memchr::memmem::find(&wal(), b"message 123456").is_some();
+    let reader = Connection::open(&path).expect("opens");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event").expect("reads");
+    let started = Instant::now();
+    log.delete_stream(&append(1, &[]).stream).await.expect("deletes");
+    log.append(vec![append(2, &[3])]).await.expect("appends");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(holds(), "the reader may need it");
+    reader.execute_batch("COMMIT").expect("ends");
+    let mut number = 4;
+    while holds() {
+        assert!(started.elapsed() < Duration::from_secs(20), "it is emptied in the end");
+        log.append(vec![append(2, &[number])]).await.expect("appends");
+        number += 1;
+    }
     log.close().await;
 }
 

@@ -74,7 +74,7 @@ struct Customer {
 enum FollowUp {
     Status { customer: usize, wamid: String, status: &'static str },
     Bot { status: BotMode, reason: Option<&'static str> },
-    Session { status: &'static str, qr: Option<String> },
+    Session { status: &'static str },
 }
 
 impl Story {
@@ -93,7 +93,7 @@ impl Story {
             .collect();
         let mut story =
             Self { rng, names, run: start.0, step: 0, numbers: 0, customers, due: BTreeMap::new() };
-        story.after(0, FollowUp::Session { status: "WORKING", qr: None });
+        story.after(0, FollowUp::Session { status: "WORKING" });
         story.after(0, FollowUp::Bot { status: BotMode::Active, reason: None });
         story
     }
@@ -309,14 +309,13 @@ impl Story {
     fn lose_whatsapp(&mut self, now: Timestamp) -> Step {
         let mut wait = self.rng.random_range(2..=6);
         if self.one_in(2) {
-            let qr = format!("2@demo{:016x}", self.rng.random::<u64>());
-            self.after(wait, FollowUp::Session { status: "SCAN_QR_CODE", qr: Some(qr) });
+            self.after(wait, FollowUp::Session { status: "SCAN_QR_CODE" });
             wait += self.rng.random_range(4..=8);
         }
-        self.after(wait, FollowUp::Session { status: "STARTING", qr: None });
-        self.after(wait + 3, FollowUp::Session { status: "WORKING", qr: None });
+        self.after(wait, FollowUp::Session { status: "STARTING" });
+        self.after(wait + 3, FollowUp::Session { status: "WORKING" });
         let status = if self.one_in(2) { "STOPPED" } else { "FAILED" };
-        self.session(status, None, now)
+        self.session(status, now)
     }
 
     fn play_follow_up(&mut self, follow_up: FollowUp, now: Timestamp) -> Step {
@@ -329,13 +328,13 @@ impl Story {
             FollowUp::Bot { status, reason } => {
                 Step::Bot { status, reason: reason.map(str::to_owned) }
             }
-            FollowUp::Session { status, qr } => self.session(status, qr, now),
+            FollowUp::Session { status } => self.session(status, now),
         }
     }
 
-    fn session(&mut self, status: &str, qr: Option<String>, now: Timestamp) -> Step {
+    fn session(&mut self, status: &str, now: Timestamp) -> Step {
         let number = self.new_number();
-        let payload = json!({"status": status, "data": qr.map(|qr| json!({"qr": qr}))});
+        let payload = json!({"status": status, "data": null});
         let session = &self.names.waha_session;
         Step::Waha(payloads::waha_event(session, "session.status", number, &payload, now))
     }
@@ -442,8 +441,7 @@ mod tests {
             assert!(count(&of_status) > 100, "{status:?}");
         }
         for status in [WhatsAppStatus::Connected, WhatsAppStatus::Qr, WhatsAppStatus::Connecting] {
-            let of_state =
-                |i: &Intake| matches!(i, Intake::WhatsAppState { status: s, .. } if *s == status);
+            let of_state = |i: &Intake| matches!(i, Intake::WhatsAppState { told, .. } if told.status == Some(status));
             assert!(count(&of_state) > 2, "{status:?}");
         }
         assert!(count(&|i| matches!(i, Intake::Amendment { .. })) > 10);

@@ -1,7 +1,10 @@
 //! Ids of chats and of messages, and what they tell of whom it is about.
 
 use super::super::identity;
-use crate::domain::conversation::Contact;
+use crate::domain::{conversation::Contact, message::Direction};
+
+/// Longer than any lid, which are some 15 digits.
+const MAX_LID_BYTES: usize = 64;
 
 /// What a chat's id stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +26,7 @@ impl<'a> Chat<'a> {
             "c.us" | "s.whatsapp.net" | "hosted" if user != "0" && !user.is_empty() => {
                 Chat::Phone(user)
             }
-            "lid" | "hosted.lid" if !user.is_empty() => Chat::Lid(user),
+            "lid" | "hosted.lid" if (1..=MAX_LID_BYTES).contains(&user.len()) => Chat::Lid(user),
             _ => Chat::NotOnePerson,
         })
     }
@@ -44,12 +47,19 @@ pub(super) struct MessageId<'a> {
     pub(super) from_me: Option<bool>,
     pub(super) chat: Option<&'a str>,
     /// The part that WhatsApp drew; the whole when it is of another form.
-    pub(super) key: &'a str,
+    pub(super) drawn: &'a str,
 }
 
 impl<'a> MessageId<'a> {
     pub(super) fn parse(id: &'a str) -> Self {
-        Self::parts(id.trim()).unwrap_or(Self { from_me: None, chat: None, key: id.trim() })
+        Self::parts(id.trim()).unwrap_or(Self { from_me: None, chat: None, drawn: id.trim() })
+    }
+
+    /// The key of the message with this id, seen from its session: `in:AAA` or `out:AAA`. An id
+    /// without its direction is of a message that went this way `otherwise`.
+    pub(super) fn key(self, otherwise: Direction) -> String {
+        let outbound = self.from_me.unwrap_or(otherwise == Direction::Outbound);
+        format!("{}:{}", if outbound { "out" } else { "in" }, self.drawn)
     }
 
     fn parts(id: &'a str) -> Option<Self> {
@@ -62,8 +72,8 @@ impl<'a> MessageId<'a> {
         // The name before the @ may hold an underscore.
         let server_at = rest.find('@')?;
         let chat_end = server_at + rest[server_at..].find('_')?;
-        let key = rest[chat_end + 1..].split('_').next().filter(|key| !key.is_empty())?;
-        Some(Self { from_me: Some(from_me), chat: Some(&rest[..chat_end]), key })
+        let drawn = rest[chat_end + 1..].split('_').next().filter(|drawn| !drawn.is_empty())?;
+        Some(Self { from_me: Some(from_me), chat: Some(&rest[..chat_end]), drawn })
     }
 }
 
@@ -85,12 +95,14 @@ mod tests {
     #[test]
     fn one_message_has_one_key_under_each_of_its_ids() {
         let keys = ["false_1111@c.us_AAA", "false_99@lid_AAA", "false_1@g.us_AAA_99@lid", "AAA"]
-            .map(|id| MessageId::parse(id).key);
-        assert_eq!(keys, ["AAA"; 4]);
+            .map(|id| MessageId::parse(id).key(Direction::Inbound));
+        assert_eq!(keys, ["in:AAA"; 4]);
+        assert_eq!(MessageId::parse("true_1111@c.us_AAA").key(Direction::Inbound), "out:AAA");
+        assert_eq!(MessageId::parse("AAA").key(Direction::Outbound), "out:AAA");
         let id = MessageId::parse("true_1111@c.us_AAA");
         assert_eq!((id.from_me, id.chat), (Some(true), Some("1111@c.us")));
         for odd in ["true_1111@c.us_", "true_", "maybe_1@c.us_A", "true_1111_A", ""] {
-            assert_eq!(MessageId::parse(odd).key, odd, "kept whole");
+            assert_eq!(MessageId::parse(odd).drawn, odd, "kept whole");
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::{
     super::{
         Inbound, identity,
-        json::{Fields, Items, Text, kept, read, redacted},
+        json::{Fields, Items, Text, json_key, kept, read, redacted},
     },
     chat::{Chat, MessageId},
     message,
@@ -21,6 +21,19 @@ pub(super) struct Scope<'a> {
     pub(super) event_id: &'a str,
     /// When it happened, or came.
     pub(super) time: Timestamp,
+}
+
+impl Scope<'_> {
+    /// What is the same when the event is delivered again; `None` when WAHA does not say.
+    pub(super) fn key(&self) -> Option<String> {
+        Some(self.event_id).filter(|id| !id.is_empty()).map(str::to_owned)
+    }
+
+    /// As [`Scope::key`], for telling it from another event of the same message: without an id
+    /// by its JSON.
+    pub(super) fn told(&self, raw: &RawValue) -> String {
+        self.key().unwrap_or_else(|| json_key(raw))
+    }
 }
 
 /// Why nothing was made of an event.
@@ -48,7 +61,7 @@ pub(super) fn translate(
         time: envelope.timestamp.as_time(now),
     };
     let outcome = match (event, envelope.payload) {
-        ("session.status", _) => Ok(session::state(envelope)),
+        ("session.status", _) => Ok(session::state(&scope, envelope)),
         ("presence.update" | "engine.event" | "message.ack.group", _) => Err(NotTaken::Ignored),
         (event, _) if event.starts_with("group.") => Err(NotTaken::Ignored),
         (_, None) => Err(NotTaken::Unknown),
@@ -82,9 +95,9 @@ fn unknown(scope: &Scope<'_>, event: &str, payload: Option<&RawValue>) -> Option
         return None;
     }
     if finder.several || !identity::is_known(&finder.contact) {
-        return Some(Intake::Unknown { kind, raw: redacted(raw) });
+        return Some(Intake::Unknown { kind, raw: redacted(raw), key: scope.key() });
     }
-    Some(Intake::UnknownOfContact { contact: finder.contact, kind, raw })
+    Some(Intake::UnknownOfContact { contact: finder.contact, kind, raw, key: scope.key() })
 }
 
 /// An event's name is short; a longer one is cut.

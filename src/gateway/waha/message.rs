@@ -1,12 +1,11 @@
 //! Messages, and what is told of one afterwards: acknowledgement, reaction, edit, revocation.
 
 use serde_json::{Map, Value, json, value::RawValue};
-use sha2::{Digest, Sha256};
 
 use super::{
     super::{
         identity,
-        json::{Text, kept, kept_object, read},
+        json::{Text, json_key, kept, kept_object, read},
     },
     chat::{Chat, MessageId},
     event::{NotTaken, Outcome, Scope, is_me},
@@ -20,6 +19,8 @@ use crate::domain::{
 
 /// A message's JSON beyond this is not read as one; see the Cloud API's bound.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+/// A message's id beyond this is none.
+const MAX_ID_BYTES: usize = 512;
 
 /// Whom a message is of, and which way it went.
 struct Parties {
@@ -104,7 +105,7 @@ pub(super) fn message(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
     if data.is_forwarded.is("true") {
         content.payload.insert("forwarded".to_owned(), Value::Bool(true));
     }
-    let (wa_message_id, dedupe_key) = ids(&message, raw);
+    let (wa_message_id, dedupe_key) = ids(&message, raw, direction);
     let status = match direction {
         Direction::Outbound => Some(acknowledged(&message).unwrap_or(MessageStatus::Sent)),
         Direction::Inbound => None,
@@ -117,7 +118,7 @@ pub(super) fn message(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
         text: content.text,
         media: content.media,
         payload: (!content.payload.is_empty()).then_some(content.payload),
-        reply_to: message.reply_to().filled().map(|id| MessageId::parse(id).key.to_owned()),
+        reply_to: answered(scope, &message, direction),
         sent_at: message.timestamp.as_time(scope.time),
         imported: false,
         status,
@@ -126,13 +127,31 @@ pub(super) fn message(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
     Ok(Intake::Message { contact, message })
 }
 
-/// A message's id and its key; without an id, it is known by its JSON.
-fn ids(message: &Message<'_>, raw: &RawValue) -> (String, String) {
-    match message.id.filled() {
-        Some(id) => (id.to_owned(), MessageId::parse(id).key.to_owned()),
+/// The key of the message that this one answers. Its id may not say which way it went; then its
+/// author does, and else it is the other side's, whom one mostly answers.
+fn answered(scope: &Scope<'_>, message: &Message<'_>, direction: Direction) -> Option<String> {
+    let answered = message.reply_to();
+    let of = match answered.participant.filled() {
+        Some(author) if is_me(&scope.me, author) => Direction::Outbound,
+        Some(_) => Direction::Inbound,
+        None => opposite(direction),
+    };
+    answered.id.filled().map(|id| MessageId::parse(id).key(of))
+}
+
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Inbound => Direction::Outbound,
+        Direction::Outbound => Direction::Inbound,
+    }
+}
+
+/// A message's id and its key; without an id that one can work with, it is known by its JSON.
+fn ids(message: &Message<'_>, raw: &RawValue, direction: Direction) -> (String, String) {
+    match message.id.filled().filter(|id| id.len() <= MAX_ID_BYTES) {
+        Some(id) => (id.to_owned(), MessageId::parse(id).key(direction)),
         None => {
-            let digest = Sha256::digest(raw.get().as_bytes());
-            let id = format!("json.{}", hex::encode(&digest[..16]));
+            let id = json_key(raw);
             (id.clone(), id)
         }
     }
@@ -242,7 +261,7 @@ pub(super) fn acknowledgement(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
     });
     let status = IntakeStatus {
         wa_message_id: id.to_owned(),
-        dedupe_key: MessageId::parse(id).key.to_owned(),
+        dedupe_key: MessageId::parse(id).key(direction),
         message_id: None,
         status,
         at: scope.time,
@@ -255,14 +274,16 @@ pub(super) fn acknowledgement(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
 pub(super) fn reaction(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
     let (message, Parties { contact, direction }) = read_message(scope, raw)?;
     let reaction: Reaction<'_> = message.reaction.and_then(read).unwrap_or_default();
-    let Some(target) = reaction.message_id.filled().map(|id| MessageId::parse(id).key) else {
+    let Some(target) = reaction.message_id.filled().map(MessageId::parse) else {
         return Err(NotTaken::Unknown);
     };
     let emoji = reaction.text.filled_owned();
-    let (wa_message_id, mut dedupe_key) = ids(&message, raw);
-    if dedupe_key == target {
+    let (wa_message_id, mut dedupe_key) = ids(&message, raw, direction);
+    let same_id = message.id.filled().is_some_and(|id| MessageId::parse(id).drawn == target.drawn);
+    let target = target.key(opposite(direction));
+    if same_id {
         // Some engines give a reaction the id of its target.
-        dedupe_key = format!("{target}#reaction.{}", scope.event_id);
+        dedupe_key = format!("{target}#reaction.{}", scope.told(raw));
     }
     let payload = json!({"message_id": target, "emoji": emoji});
     let message = IntakeMessage {
@@ -273,7 +294,7 @@ pub(super) fn reaction(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
         text: emoji,
         media: None,
         payload: payload.as_object().cloned(),
-        reply_to: Some(target.to_owned()),
+        reply_to: Some(target),
         sent_at: message.timestamp.as_time(scope.time),
         imported: false,
         status: (direction == Direction::Outbound).then_some(MessageStatus::Sent),
@@ -286,22 +307,18 @@ pub(super) fn reaction(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
 /// first one again: the event's id tells them apart.
 pub(super) fn edit(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
     let (message, Parties { contact, direction }) = read_message(scope, raw)?;
-    let id = message.id.filled().map(|id| MessageId::parse(id).key);
-    let target = message.edited_message_id.filled().map(|id| MessageId::parse(id).key).or(id);
+    let id = message.id.filled().map(|id| MessageId::parse(id).key(direction));
+    let target = message.edited_message_id.filled().map(|id| MessageId::parse(id).key(direction));
+    let target = target.or_else(|| id.clone());
     let (Some(target), Some(text)) = (target, message.body.to_owned()) else {
         return Err(NotTaken::Unknown);
     };
     let dedupe_key = match id {
-        Some(id) if id != target => id.to_owned(),
-        _ => format!("{target}#edited.{}", scope.event_id),
+        Some(id) if id != target => id,
+        _ => format!("{target}#edited.{}", scope.told(raw)),
     };
-    let amendment = IntakeAmendment {
-        dedupe_key,
-        target: target.to_owned(),
-        text: Some(text),
-        direction,
-        at: scope.time,
-    };
+    let amendment =
+        IntakeAmendment { dedupe_key, target, text: Some(text), direction, at: scope.time };
     Ok(Intake::Amendment { contact, amendment })
 }
 
@@ -314,13 +331,14 @@ pub(super) fn revocation(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
     }
     let parties = parties(scope, &after).or_else(|| parties(scope, &before));
     let named = [&revocation.revoked_message_id, &before.id, &after.id];
-    let target = named.iter().find_map(|id| id.filled()).map(|id| MessageId::parse(id).key);
+    let target = named.iter().find_map(|id| id.filled()).map(MessageId::parse);
     let (Some(Parties { contact, direction }), Some(target)) = (parties, target) else {
         return Err(NotTaken::Unknown);
     };
+    let target = target.key(direction);
     let amendment = IntakeAmendment {
         dedupe_key: format!("{target}#revoked"),
-        target: target.to_owned(),
+        target,
         text: None,
         direction,
         at: scope.time,

@@ -4,9 +4,11 @@
 //! where it goes; `message` and `session` read what they are named for, `chat` reads ids. What
 //! is decided where WAHA's documentation leaves it open:
 //!
-//! - A message is known by the last part of its id alone (`false_1111@c.us_AAA` by `AAA`): WAHA
-//!   tells one message under `@lid` and under `@c.us`, and names the target of an edit, a
-//!   revocation or a reply by that part only. WhatsApp draws it at random, 70 bits or more.
+//! - A message is known by the last part of its id and by which way it went
+//!   (`false_1111@c.us_AAA` by `in:AAA`): WAHA tells one message under `@lid` and under `@c.us`,
+//!   and names the target of an edit, a revocation or a reply by the last part only, which
+//!   WhatsApp draws at random, 70 bits or more. The way it went tells a message between two
+//!   sessions of one tenant, which each of them tells as its own, from itself.
 //! - `message` and `message.any` of one message are the same intake, so subscribing to both is
 //!   harmless.
 //! - Groups, channels, stories and broadcast lists are no conversation with one contact. They
@@ -30,12 +32,20 @@ mod webhook;
 pub use send::WahaSender;
 pub use webhook::{Waha, WahaSettings};
 
+use crate::domain::message::Direction;
+
 /// The value of `X-Webhook-Hmac` for a body: for the simulator, tests and tools that post.
 pub fn sign(hmac_key: &str, body: &[u8]) -> String {
-    signature::HmacKey::new(hmac_key).header(body)
+    signature::header(&signature::HmacKey::new(hmac_key), body)
 }
 
-/// The key under which a message with this id of WAHA's is known, whatever chat id it has.
-pub fn dedupe_key(message_id: &str) -> &str {
-    chat::MessageId::parse(message_id).key
+/// The key under which a message with this id of WAHA's is known, whatever chat id it has. An id
+/// that is none of WAHA's, or does not say which way the message went, is its own key.
+pub fn dedupe_key(message_id: &str) -> String {
+    let id = chat::MessageId::parse(message_id);
+    match id.from_me {
+        Some(true) => id.key(Direction::Outbound),
+        Some(false) => id.key(Direction::Inbound),
+        None => message_id.to_owned(),
+    }
 }

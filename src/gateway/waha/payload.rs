@@ -83,12 +83,12 @@ impl<'a> Message<'a> {
         self.media.and_then(read)
     }
 
-    /// The id of the message that it answers.
-    pub(super) fn reply_to(&self) -> Text<'a> {
-        let Some(raw) = self.reply_to else { return Text::default() };
+    /// The message that it answers.
+    pub(super) fn reply_to(&self) -> ReplyTo<'a> {
+        let Some(raw) = self.reply_to else { return ReplyTo::default() };
         match read::<Text<'a>>(raw) {
-            Some(id) if id.filled().is_some() => id,
-            _ => read::<ReplyTo<'a>>(raw).unwrap_or_default().id,
+            Some(id) if id.filled().is_some() => ReplyTo { id, ..ReplyTo::default() },
+            _ => read(raw).unwrap_or_default(),
         }
     }
 
@@ -98,9 +98,12 @@ impl<'a> Message<'a> {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct ReplyTo<'a> {
+pub(super) struct ReplyTo<'a> {
     #[serde(borrow, default)]
-    id: Text<'a>,
+    pub(super) id: Text<'a>,
+    /// Who wrote it.
+    #[serde(borrow, default)]
+    pub(super) participant: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -201,7 +204,7 @@ impl<'a> EngineData<'a> {
     pub(super) fn sender_name(&self) -> Option<String> {
         let info: Info<'_> = self.info.and_then(read).unwrap_or_default();
         let names = [&self.notify_name, &self.push_name, &info.push_name];
-        names.iter().find_map(|name| name.filled_owned())
+        names.iter().find_map(|name| name.name())
     }
 
     /// Further ids of the person on the other side.
@@ -226,8 +229,6 @@ pub(super) struct SessionStatus<'a> {
     #[serde(borrow, default)]
     pub(super) status: Text<'a>,
     #[serde(borrow, default)]
-    pub(super) qr: Text<'a>,
-    #[serde(borrow, default)]
     data: Option<&'a RawValue>,
 }
 
@@ -239,8 +240,6 @@ impl<'a> SessionStatus<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct SessionData<'a> {
-    #[serde(borrow, default)]
-    pub(super) qr: Text<'a>,
     #[serde(borrow, default)]
     pub(super) code: Text<'a>,
     #[serde(rename = "reachoutTimelock", borrow, default)]

@@ -3,14 +3,21 @@
 use super::{
     super::json::{kept, read, redacted},
     chat::Chat,
+    event::Scope,
     payload::{Envelope, SessionData, SessionStatus},
 };
 use crate::domain::{
-    conversation::Contact, intake::Intake, time::Timestamp, whatsapp::WhatsAppStatus,
+    conversation::Contact,
+    intake::Intake,
+    time::Timestamp,
+    whatsapp::{WhatsAppStatus, WhatsAppTold},
 };
 
 /// Reads `session.status`. A status that isn't known is kept as it came.
-pub(super) fn state(envelope: &Envelope<'_>) -> Intake {
+///
+/// WAHA says that there is a new QR code and not which: the code before it is void from then on,
+/// and the new one is to be fetched.
+pub(super) fn state(scope: &Scope<'_>, envelope: &Envelope<'_>) -> Intake {
     let status: SessionStatus<'_> = envelope.payload.and_then(read).unwrap_or_default();
     let data = status.data();
     let (connection, reason) = match status.status.filled() {
@@ -30,23 +37,23 @@ pub(super) fn state(envelope: &Envelope<'_>) -> Intake {
         ),
         _ => {
             let raw = envelope.payload.map(|raw| kept(raw.get())).unwrap_or_default();
-            return Intake::Unknown { kind: "session.status".to_owned(), raw: redacted(raw) };
+            let kind = "session.status".to_owned();
+            return Intake::Unknown { kind, raw: redacted(raw), key: scope.key() };
         }
     };
-    let me = envelope.me();
     let mut ours = Contact::default();
-    if let Some(chat) = me.id.filled().and_then(Chat::parse) {
+    if let Some(chat) = scope.me.id.filled().and_then(Chat::parse) {
         chat.add_to(&mut ours);
     }
-    let qr = status.qr.filled_owned().or_else(|| data.qr.filled_owned());
-    Intake::WhatsAppState {
-        status: connection,
+    let told = WhatsAppTold {
+        status: Some(connection),
         phone_number: ours.phone,
-        name: me.push_name.filled_owned(),
-        qr: qr.filter(|_| connection == WhatsAppStatus::Qr),
+        name: scope.me.push_name.name(),
+        qr: None,
         quality: quality(&data),
         reason,
-    }
+    };
+    Intake::WhatsAppState { told, at: scope.time, key: scope.key() }
 }
 
 fn confirmation(data: &SessionData<'_>) -> String {

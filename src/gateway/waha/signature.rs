@@ -1,38 +1,21 @@
 //! `X-Webhook-Hmac: <hex>`: HMAC-SHA512 over the raw body with the session's key.
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Hmac;
 use sha2::Sha512;
 
-/// A session's key, its key schedule done.
-#[derive(Clone)]
-pub(super) struct HmacKey(Hmac<Sha512>);
+use super::super::keyed_mac::{KeyedMac, read_tag};
 
-impl HmacKey {
-    pub(super) fn new(key: &str) -> Self {
-        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-        Self(Hmac::new_from_slice(key.as_bytes()).expect("any length is a key"))
-    }
+/// A session's key.
+pub(super) type HmacKey = KeyedMac<Hmac<Sha512>>;
 
-    /// Whether this key made `tag` for `body`. Takes as long whatever differs.
-    pub(super) fn made(&self, tag: &[u8; 64], body: &[u8]) -> bool {
-        let mut mac = self.0.clone();
-        mac.update(body);
-        mac.verify_slice(tag).is_ok()
-    }
-
-    /// The header's value for `body`.
-    pub(super) fn header(&self, body: &[u8]) -> String {
-        let mut mac = self.0.clone();
-        mac.update(body);
-        hex::encode(mac.finalize().into_bytes())
-    }
+/// The header's value for `body`.
+pub(super) fn header(key: &HmacKey, body: &[u8]) -> String {
+    key.hex_tag(body)
 }
 
 /// The tag in a header's value; `None` when it is of another form.
 pub(super) fn tag(header: &str) -> Option<[u8; 64]> {
-    let mut tag = [0; 64];
-    hex::decode_to_slice(header.trim(), &mut tag).ok()?;
-    Some(tag)
+    read_tag(header.trim())
 }
 
 #[cfg(test)]
@@ -48,7 +31,7 @@ mod tests {
     #[test]
     fn agrees_with_the_documented_example() {
         let key = HmacKey::new(KEY);
-        assert_eq!(key.header(BODY), TAG);
+        assert_eq!(header(&key, BODY), TAG);
         assert!(key.made(&tag(TAG).unwrap(), BODY));
         assert!(!key.made(&tag(TAG).unwrap(), b"{}"));
         assert!(!HmacKey::new("other").made(&tag(TAG).unwrap(), BODY));

@@ -7,14 +7,18 @@ use serde_json::value::RawValue;
 use super::{
     super::{
         identity,
-        json::{Items, Text, kept, read},
+        json::{Items, Text, read},
     },
     payload::Preference,
-    translate::{People, Scope, unknown},
+    translate::{People, Scope, of_account, unknown},
 };
-use crate::domain::{intake::Intake, time::Timestamp, whatsapp::WhatsAppStatus};
+use crate::domain::{
+    intake::Intake,
+    time::Timestamp,
+    whatsapp::{WhatsAppStatus, WhatsAppTold},
+};
 
-/// Fields that speak of the company's own account alone, so that they can be kept as they are.
+/// Fields that speak of the company's own account alone, so that their words can be kept.
 const ACCOUNT_FIELDS: &[&str] = &[
     "account_alerts",
     "account_review_update",
@@ -39,13 +43,18 @@ pub(super) fn is_account_field(field: &str) -> bool {
 }
 
 /// Keeps the change as it came and, where it tells of the connection, says so.
-pub(super) fn take(field: &str, raw: &RawValue, take: &mut impl FnMut(Intake)) {
-    match field {
-        "account_update" => take_account_update(raw, take),
-        "phone_number_quality_update" => take_quality(raw, take),
-        _ => {}
+pub(super) fn take(scope: &Scope<'_>, field: &str, raw: &RawValue, take: &mut impl FnMut(Intake)) {
+    let told = match field {
+        "account_update" => account_update(raw),
+        "phone_number_quality_update" => quality(raw),
+        _ => None,
+    };
+    if let Some(told) = told {
+        // Without a time, the same again may be so again: it is compared with what is so.
+        let key = scope.told_at.map(|_| scope.key(raw));
+        take(Intake::WhatsAppState { told, at: scope.time, key });
     }
-    take(Intake::Unknown { kind: field.to_owned(), raw: kept(raw.get()) });
+    take(of_account(scope, field, raw));
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,7 +93,7 @@ impl Ban<'_> {
     }
 }
 
-fn take_account_update(raw: &RawValue, take: &mut impl FnMut(Intake)) {
+fn account_update(raw: &RawValue) -> Option<WhatsAppTold> {
     let update: AccountUpdate<'_> = read(raw).unwrap_or_default();
     let event = update.event.filled().unwrap_or_default();
     let ban: Ban<'_> = update.ban_info.and_then(read).unwrap_or_default();
@@ -108,16 +117,14 @@ fn take_account_update(raw: &RawValue, take: &mut impl FnMut(Intake)) {
         "ACCOUNT_RECONNECTED" | "PARTNER_ADDED" | "PARTNER_APP_INSTALLED" => {
             (WhatsAppStatus::Connected, None)
         }
-        _ => return,
+        _ => return None,
     };
-    take(Intake::WhatsAppState {
-        status,
+    Some(WhatsAppTold {
+        status: Some(status),
         phone_number: update.phone_number.filled_owned(),
-        name: None,
-        qr: None,
-        quality: None,
         reason,
-    });
+        ..WhatsAppTold::default()
+    })
 }
 
 /// `account restricted: RESTRICTED_BIZ_INITIATED_MESSAGING until 2022-01-04T21:11:33.000Z`
@@ -154,24 +161,21 @@ struct QualityUpdate<'a> {
     max_daily_conversations_per_business: Text<'a>,
 }
 
-/// Meta tells the quality only of numbers that are connected.
-fn take_quality(raw: &RawValue, take: &mut impl FnMut(Intake)) {
+/// Says nothing of the connection: Meta tells it of restricted numbers too, and then most of all.
+fn quality(raw: &RawValue) -> Option<WhatsAppTold> {
     let update: QualityUpdate<'_> = read(raw).unwrap_or_default();
     let limit =
         update.current_limit.filled().or(update.max_daily_conversations_per_business.filled());
-    let Some(event) = update.event.filled() else { return };
+    let event = update.event.filled()?;
     let quality = match limit {
         Some(limit) => format!("{event} {limit}"),
         None => event.to_owned(),
     };
-    take(Intake::WhatsAppState {
-        status: WhatsAppStatus::Connected,
+    Some(WhatsAppTold {
         phone_number: update.display_phone_number.filled_owned(),
-        name: None,
-        qr: None,
         quality: Some(quality),
-        reason: None,
-    });
+        ..WhatsAppTold::default()
+    })
 }
 
 /// Takes one element of `user_preferences`: marketing messages wanted or not.
@@ -192,7 +196,7 @@ pub(super) fn take_preference(
     match allowed {
         Some(allowed) if identity::is_known(&contact) => {
             let at = preference.timestamp.as_time(scope.time);
-            take(Intake::MarketingPreference { contact, allowed, at });
+            take(Intake::MarketingPreference { contact, allowed, at, key: Some(scope.key(raw)) });
         }
         _ => take(unknown(scope, "user_preferences", raw)),
     }

@@ -6,10 +6,13 @@
 use serde_json::value::RawValue;
 
 use super::{
-    super::json::{Text, kept, read},
+    super::{
+        identity::{Id, classify},
+        json::{Text, read},
+    },
     message::{self, Way},
     payload::{HistoryChunk, Message, Thread, Value},
-    translate::{People, Scope, same_number, unknown},
+    translate::{People, Scope, of_account, same_number, unknown},
 };
 use crate::domain::{intake::Intake, message::Direction};
 
@@ -28,7 +31,7 @@ pub(super) fn take(scope: &Scope<'_>, value: &Value<'_>, take: &mut impl FnMut(I
         }
         // How far the import is, or why there is none (the company didn't share its history).
         for raw in chunk.metadata.into_iter().chain(chunk.errors.0) {
-            take(Intake::Unknown { kind: "history".to_owned(), raw: kept(raw.get()) });
+            take(of_account(scope, "history", raw));
         }
     }
     // Media follow on their own, as plain messages.
@@ -70,13 +73,52 @@ fn take_message<'a>(
     message::take_parsed(scope, people, usize::MAX, &message, raw, way, take);
 }
 
-/// In a thread with one person, what isn't from them is from us. Outside of one, what isn't from
-/// our number is from a person.
+/// What isn't from our number is from a person. Where our number isn't told, what isn't from the
+/// thread's person is from us, if that can be told: a thread may be named by a user id while its
+/// messages are from a number.
 fn direction(scope: &Scope<'_>, person: &Text<'_>, message: &Message<'_>) -> Direction {
     let Some(from) = message.from.filled() else { return Direction::Inbound };
-    let from_us = match person.filled() {
-        Some(person) => from != person,
-        None => scope.business_number.is_some_and(|number| same_number(number, from)),
+    let person = person.filled().and_then(classify);
+    let from_us = match (scope.business_number, classify(from), person) {
+        (Some(ours), Some(Id::Phone(from)), _) => same_number(ours, from),
+        (_, Some(Id::Phone(from)), Some(Id::Phone(person))) => from != person,
+        (_, Some(Id::User(from)), Some(Id::User(person))) => from != person,
+        _ => message.to.filled().is_some(),
     };
     if from_us { Direction::Outbound } else { Direction::Inbound }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::domain::{ids::ClientId, time::Timestamp};
+
+    fn direction_of(ours: Option<&str>, thread: &str, message: &Json) -> Direction {
+        let scope =
+            Scope { client: ClientId(1), business_number: ours, time: Timestamp(1), told_at: None };
+        let message = message.to_string();
+        let thread = json!(thread).to_string();
+        direction(
+            &scope,
+            &serde_json::from_str(&thread).unwrap(),
+            &serde_json::from_str(&message).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_thread_may_be_named_otherwise_than_its_messages_are_from() {
+        let theirs = json!({"from": "573001112233"});
+        let ours = json!({"from": "576015550100", "to": "573001112233"});
+        for thread in ["573001112233", "+573001112233", "CO.1000", ""] {
+            for number in [Some("+57 601 555 0100"), None] {
+                let of = |message| direction_of(number, thread, message);
+                assert_eq!(of(&theirs), Direction::Inbound, "{thread} {number:?}");
+                assert_eq!(of(&ours), Direction::Outbound, "{thread} {number:?}");
+            }
+        }
+        let by_id = json!({"from": "CO.1000"});
+        assert_eq!(direction_of(Some("576015550100"), "CO.1000", &by_id), Direction::Inbound);
+    }
 }

@@ -1,12 +1,11 @@
 //! One message, whichever way it went, from the newest type to the oldest form of it.
 
 use serde_json::{Map, Value, json, value::RawValue};
-use sha2::{Digest, Sha256};
 
 use super::{
     super::{
         identity,
-        json::{Text, kept, kept_object, read},
+        json::{Text, json_key, kept, kept_object, read},
     },
     payload::{
         AmendmentBody, Context, HistoryContext, MediaBody, Message, ReactionBody, SystemBody,
@@ -97,10 +96,11 @@ pub(super) fn take_parsed(
         return take(unknown(scope, "message", raw));
     }
     if message.group_id.filled().is_some() {
+        let (kind, key) = ("group_message".to_owned(), Some(scope.key(raw)));
         let raw = kept(raw.get());
-        return take(Intake::UnknownOfContact { contact, kind: "group_message".to_owned(), raw });
+        return take(Intake::UnknownOfContact { contact, kind, raw, key });
     }
-    if let Some(amendment) = amendment(scope, kind, message, way.direction) {
+    if let Some(amendment) = amendment(scope, kind, message, raw, way.direction) {
         return take(Intake::Amendment { contact, amendment });
     }
     let message = intake_message(scope, kind, message, raw, way);
@@ -120,7 +120,8 @@ fn intake_message(
     }
     .unwrap_or_else(|| Content::unsupported(raw));
     add_surroundings(&mut content, message);
-    let wa_message_id = message.id.filled_owned().unwrap_or_else(|| id_from_json(raw));
+    // One without an id is known by its JSON.
+    let wa_message_id = message.id.filled_owned().unwrap_or_else(|| json_key(raw));
     let dedupe_key = match kind {
         // The medium itself may follow under the same id.
         "media_placeholder" => format!("{wa_message_id}#placeholder"),
@@ -140,12 +141,6 @@ fn intake_message(
         status: (way.direction == Direction::Outbound).then(|| how_far(message)),
         by_api: false,
     }
-}
-
-/// A message without an id is known by its JSON, which is the same when it is delivered again.
-fn id_from_json(raw: &RawValue) -> String {
-    let digest = Sha256::digest(raw.get().as_bytes());
-    format!("json.{}", hex::encode(&digest[..16]))
 }
 
 /// Its type; when it tells none, the name of a body that it has.
@@ -318,6 +313,7 @@ fn amendment(
     scope: &Scope<'_>,
     kind: &str,
     message: &Message<'_>,
+    raw: &RawValue,
     direction: Direction,
 ) -> Option<IntakeAmendment> {
     if !matches!(kind, "edit" | "revoke") {
@@ -332,7 +328,9 @@ fn amendment(
         }
         _ => None,
     };
-    let dedupe_key = message.id.filled_owned().unwrap_or_else(|| format!("{target}#{kind}"));
+    // A message can be edited more than once.
+    let dedupe_key =
+        message.id.filled_owned().unwrap_or_else(|| format!("{target}#{kind}.{}", json_key(raw)));
     let at = message.timestamp.as_time(scope.time);
     Some(IntakeAmendment { dedupe_key, target, text, direction, at })
 }
@@ -362,7 +360,7 @@ fn take_new_identity(
     }
     if identity::is_known(&previous) {
         let at = message.timestamp.as_time(scope.time);
-        take(Intake::ContactChange { contact: new.clone(), previous, at });
+        take(Intake::ContactChange { contact: new.clone(), previous, at: Some(at) });
     }
     new.name = contact.name.take();
     new.username = contact.username.take();

@@ -32,5 +32,5 @@ pub use webhook::{HandshakeRefused, WhatsAppCloud, WhatsAppCloudSettings};
 
 /// The value of `X-Hub-Signature-256` for a body: for the simulator, tests and tools that post.
 pub fn sign(app_secret: &str, body: &[u8]) -> String {
-    signature::AppSecret::new(app_secret).header(body)
+    signature::header(&signature::AppSecret::new(app_secret), body)
 }

@@ -50,8 +50,8 @@ pub(super) fn take(
     let message_id = status.biz_opaque_callback_data.filled().and_then(|id| id.parse().ok());
     let Some(wa_message_id) = wa_message_id else {
         take(if identity::is_known(&contact) {
-            let raw = kept(raw.get());
-            Intake::UnknownOfContact { contact, kind: "status".to_owned(), raw }
+            let (key, raw) = (Some(scope.key(raw)), kept(raw.get()));
+            Intake::UnknownOfContact { contact, kind: "status".to_owned(), raw, key }
         } else {
             unknown(scope, "status", raw)
         });

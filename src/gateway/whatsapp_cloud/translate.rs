@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{
     super::{
         Inbound, identity,
-        json::{Fields, Items, Text, kept, read, redacted},
+        json::{Fields, Items, Text, json_key, kept, read, redacted, without_numbers},
     },
     account, history, message,
     payload::{Person, Profile, StateSync, Value},
@@ -24,6 +24,18 @@ pub(super) struct Scope<'a> {
     pub(super) business_number: Option<&'a str>,
     /// When the change happened, as far as its entry tells; else when the request came.
     pub(super) time: Timestamp,
+    /// When the change happened, as its entry tells it.
+    pub(super) told_at: Option<Timestamp>,
+}
+
+impl Scope<'_> {
+    /// What tells a part of the change from others: the same when it is delivered again.
+    pub(super) fn key(&self, raw: &RawValue) -> String {
+        match self.told_at {
+            Some(told_at) => format!("{}.{}", told_at.0, json_key(raw)),
+            None => json_key(raw),
+        }
+    }
 }
 
 /// Puts what a change says into `inbound`.
@@ -36,17 +48,16 @@ pub(super) fn translate(
 ) {
     let before = (inbound.items.len(), inbound.ignored);
     let mut take = |intake: Intake| inbound.items.push((scope.client, intake));
+    let mut dropped = 0;
     match field {
         "messages" => {
             let people = People::new(&value.contacts);
             for (index, raw) in value.messages.0.iter().enumerate() {
                 message::take(scope, &people, index, raw, Direction::Inbound, &mut take);
             }
-            let mut dropped = 0;
             for raw in &value.statuses.0 {
                 dropped += usize::from(!status::take(scope, &people, raw, &mut take));
             }
-            inbound.ignored += dropped;
         }
         "smb_message_echoes" => {
             let people = People::new(&value.contacts);
@@ -63,7 +74,7 @@ pub(super) fn translate(
         }
         "smb_app_state_sync" => {
             for raw in &value.state_sync.0 {
-                take_address(scope, raw, &mut take);
+                dropped += usize::from(!take_address(scope, raw, &mut take));
             }
         }
         "calls" => {
@@ -71,13 +82,13 @@ pub(super) fn translate(
                 take(unknown(scope, field, raw));
             }
         }
-        _ if account::is_account_field(field) => account::take(field, raw, &mut take),
+        _ if account::is_account_field(field) => account::take(scope, field, raw, &mut take),
         _ => take(unknown(scope, field, raw)),
     }
-    // Errors of the number as a whole: Meta's own texts.
+    inbound.ignored += dropped;
+    // Errors of the number as a whole.
     for raw in &value.errors.0 {
-        let error = Intake::Unknown { kind: "errors".to_owned(), raw: kept(raw.get()) };
-        inbound.items.push((scope.client, error));
+        inbound.items.push((scope.client, of_account(scope, "errors", raw)));
     }
     if before == (inbound.items.len(), inbound.ignored) {
         // A field that we know, and nothing in it that we know.
@@ -87,13 +98,19 @@ pub(super) fn translate(
 
 /// A part that is not even an object of the right kind: kept, redacted.
 pub(super) fn translate_unreadable(
-    client: ClientId,
+    scope: &Scope<'_>,
     kind: &str,
     raw: &RawValue,
     inbound: &mut Inbound,
 ) {
-    let raw = redacted(kept(raw.get()));
-    inbound.items.push((client, Intake::Unknown { kind: kind.to_owned(), raw }));
+    let (key, raw) = (Some(scope.key(raw)), redacted(kept(raw.get())));
+    inbound.items.push((scope.client, Intake::Unknown { kind: kind.to_owned(), raw, key }));
+}
+
+/// Something of the account, in Meta's own words, but for what may be somebody's number.
+pub(super) fn of_account(scope: &Scope<'_>, kind: &str, raw: &RawValue) -> Intake {
+    let (key, raw) = (Some(scope.key(raw)), without_numbers(kept(raw.get())));
+    Intake::Unknown { kind: kind.to_owned(), raw, key }
 }
 
 /// A field's name is short; a longer one is cut.
@@ -106,11 +123,12 @@ pub(super) fn unknown(scope: &Scope<'_>, kind: &str, raw: &RawValue) -> Intake {
     let kind: String = kind.chars().take(MAX_KIND_CHARS).collect();
     let mut finder = PersonFinder::default();
     finder.search(scope, raw, 0);
+    let key = Some(scope.key(raw));
     let value = kept(raw.get());
     if finder.several || !identity::is_known(&finder.contact) {
-        return Intake::Unknown { kind, raw: redacted(value) };
+        return Intake::Unknown { kind, raw: redacted(value), key };
     }
-    Intake::UnknownOfContact { contact: finder.contact, kind, raw: value }
+    Intake::UnknownOfContact { contact: finder.contact, kind, raw: value, key }
 }
 
 /// Looks for the one person that raw JSON is about.
@@ -252,28 +270,27 @@ fn describe(contact: &mut Contact, person: &Person<'_>) {
         identity::add(contact, id.filled());
     }
     let Profile { name, username } = person.profile();
-    contact.name = name.filled_owned();
-    contact.username = username.filled_owned();
+    contact.name = name.name();
+    contact.username = username.name();
 }
 
-/// The address book's name for a person. Removing an entry takes no name away: what the contact
-/// calls themselves is as good.
-fn take_address(scope: &Scope<'_>, raw: &RawValue, take: &mut impl FnMut(Intake)) {
+/// The address book's name for a person: it fills in until the contact tells one. Removing an
+/// entry takes no name away, and one without a name tells nothing: of both nothing is taken
+/// (`false`), since the phone tells its whole address book, of whom most never wrote.
+fn take_address(scope: &Scope<'_>, raw: &RawValue, take: &mut impl FnMut(Intake)) -> bool {
     let sync = read::<StateSync<'_>>(raw).unwrap_or_default();
     let entry = sync.contact();
     let mut contact = Contact::default();
     identity::add(&mut contact, entry.phone_number.filled());
-    contact.name = entry.full_name.filled_owned().or_else(|| entry.first_name.filled_owned());
+    contact.name = entry.full_name.name().or_else(|| entry.first_name.name());
     if !identity::is_known(&contact) {
-        return take(unknown(scope, "smb_app_state_sync", raw));
+        take(unknown(scope, "smb_app_state_sync", raw));
+        return true;
     }
     if sync.action.is("remove") || contact.name.is_none() {
-        return take(Intake::UnknownOfContact {
-            contact: Contact { name: None, ..contact },
-            kind: "smb_app_state_sync".to_owned(),
-            raw: kept(raw.get()),
-        });
+        return false;
     }
     let previous = Contact { name: None, ..contact.clone() };
-    take(Intake::ContactChange { contact, previous, at: scope.time });
+    take(Intake::ContactChange { contact, previous, at: None });
+    true
 }

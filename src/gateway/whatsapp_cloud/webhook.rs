@@ -24,6 +24,8 @@ use crate::{
 
 /// The `object` of all webhooks of this API.
 const OBJECT: &str = "whatsapp_business_account";
+/// Before all times that are meant.
+const NO_TIME: Timestamp = Timestamp(0);
 /// Meta's challenges are some ten digits.
 const MAX_CHALLENGE_BYTES: usize = 256;
 
@@ -200,11 +202,15 @@ impl WhatsAppCloud {
             .filled()
             .and_then(|id| self.routes.of_account(id))
             .filter(|client| self.may_speak_for(mandates, *client));
-        let time = entry.time.as_time(now);
+        let told_at = Some(entry.time.as_time(NO_TIME)).filter(|time| *time != NO_TIME);
+        let time = told_at.unwrap_or(now);
         for raw in &entry.changes.0 {
             let Some(change) = read::<Change<'_>>(raw) else {
                 match of_account {
-                    Some(client) => translate_unreadable(client, "change", raw, inbound),
+                    Some(client) => {
+                        let scope = Scope { client, business_number: None, time, told_at };
+                        translate_unreadable(&scope, "change", raw, inbound);
+                    }
                     None => inbound.unrouted += 1,
                 }
                 continue;
@@ -223,7 +229,7 @@ impl WhatsAppCloud {
                 continue;
             };
             let business = metadata.display_phone_number.filled();
-            let scope = Scope { client, business_number: business, time };
+            let scope = Scope { client, business_number: business, time, told_at };
             translate(
                 &scope,
                 change.field.filled().unwrap_or_default(),

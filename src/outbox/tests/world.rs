@@ -372,7 +372,7 @@ impl World {
     pub async fn open(&self, conversation: u32) {
         let conversation_id = ConversationId(conversation);
         let contact = Contact { phone: Some(format!("+34{conversation}")), ..Contact::default() };
-        let data = EventData::ConversationOpened { conversation_id, contact };
+        let data = EventData::ConversationOpened { conversation_id, contact, at: None };
         self.append(StreamName::Conversation(CLIENT, conversation_id), data).await;
     }
 

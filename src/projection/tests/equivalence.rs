@@ -20,7 +20,7 @@ use crate::{
         CommittedBatch, PublicFrame,
         encode::{self, Envelope},
         feed_pages,
-        state::{find_answer, find_message, find_waiting, read_tenant, setups},
+        state::{find_message, find_waiting, read_tenant, setups},
         stored::{
             conversation_columns, key_hash, message_columns, read_conversation, read_message,
         },
@@ -83,8 +83,7 @@ pub(super) fn stored_state(connection: &Connection) -> MemoryState {
     }
     each(connection, "SELECT client, key, at FROM answer", |row| {
         let (client, key) = (ClientId(row.get(0)?), row.get::<_, String>(1)?);
-        let answer = find_answer(connection, client, &key)?.unwrap();
-        state.answers.insert((client, key), (answer, row.get::<_, Timestamp>(2)?));
+        state.answers.insert((client, key), row.get::<_, Timestamp>(2)?);
         Ok(())
     });
     state

@@ -81,8 +81,16 @@ pub(super) fn random_log(seed: u64, count: usize) -> Vec<Record> {
 fn random_data(random: &mut SmallRng) -> EventData {
     let conversation_id = ConversationId(random.random_range(1..=CONVERSATIONS));
     match random.random_range(0..22) {
-        0 => EventData::ConversationOpened { conversation_id, contact: contact(random) },
-        1 => EventData::ContactChanged { conversation_id, contact: contact(random) },
+        0 => EventData::ConversationOpened {
+            conversation_id,
+            contact: contact(random),
+            at: random.random_bool(0.5).then(|| moment(random)),
+        },
+        1 => EventData::ContactChanged {
+            conversation_id,
+            contact: contact(random),
+            at: random.random_bool(0.5).then(|| moment(random)),
+        },
         2..=5 => EventData::MessageReceived(incoming(random, conversation_id)),
         6 => EventData::MessageEchoed(incoming(random, conversation_id)),
         7 | 8 => EventData::MessageQueued(queued(random, conversation_id)),
@@ -115,13 +123,14 @@ fn random_data(random: &mut SmallRng) -> EventData {
             fingerprint: format!("{}", random.random_range(0..99)),
             status: 202,
             body: json!({"id": 7.25}),
+            events_before: 1,
             conversation_id: Some(conversation_id),
         }),
     }
 }
 
 fn tenant_data(random: &mut SmallRng) -> EventData {
-    match random.random_range(0..4) {
+    match random.random_range(0..5) {
         0 => EventData::BotStatusChanged {
             status: if random.random_bool(0.5) { BotMode::Active } else { BotMode::Paused },
             reason: random.random_bool(0.5).then(|| "noche".to_owned()),
@@ -133,11 +142,13 @@ fn tenant_data(random: &mut SmallRng) -> EventData {
             qr: None,
             quality: random.random_bool(0.5).then(|| "GREEN".to_owned()),
             reason: None,
+            at: random.random_bool(0.5).then(|| moment(random)),
         },
         2 => EventData::DayStarted {
             date: format!("2026-11-{:02}", random.random_range(1..=28)),
             time_zone: "America/Argentina/Buenos_Aires".to_owned(),
         },
+        3 => EventData::AnswersForgotten { before: moment(random) },
         _ => EventData::Unknown { event_type: "later_release".to_owned() },
     }
 }

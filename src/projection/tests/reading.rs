@@ -140,6 +140,7 @@ async fn search_finds_contacts_messages_and_parts_of_numbers_of_one_tenant() {
             phone: Some(phone.to_owned()),
             ..Contact::default()
         },
+        at: None,
     };
     let log = [
         record(1, 1, opened(1, "José Núñez", "+5491155550001")),
@@ -177,6 +178,7 @@ async fn search_finds_contacts_messages_and_parts_of_numbers_of_one_tenant() {
     let renamed = EventData::ContactChanged {
         conversation_id: ConversationId(1),
         contact: Contact { name: Some("Pepe".to_owned()), ..Contact::default() },
+        at: None,
     };
     projector.project([record(7, 1, revoked), record(8, 1, renamed)].iter(), true).unwrap();
     assert_eq!(search(&queries, TENANT, "camion").await, NONE);

@@ -162,6 +162,35 @@ fn nothing_but_a_read_model_is_ever_replaced() {
 }
 
 #[test]
+fn the_files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    let path = bench.settings.path.clone();
+    let folder = path.parent().unwrap();
+    let open_files = |folder: &std::path::Path| -> Vec<String> {
+        let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let databases = files.filter(|file| file.file_name().to_string_lossy().contains(".db"));
+        databases
+            .filter(|file| file.metadata().unwrap().permissions().mode() & 0o077 != 0)
+            .map(|file| file.file_name().to_string_lossy().into_owned())
+            .filter(|name| !name.ends_with(".lock"))
+            .collect()
+    };
+    {
+        let (mut projector, _queries) = bench.projector();
+        project_in(&mut projector, &random_log(1, 50), []);
+        assert_eq!(open_files(folder), Vec::<String>::new());
+        let copy = folder.join("copy.db");
+        read_model::backup(&path, &copy, |_, _| {}).unwrap();
+        assert_eq!(open_files(folder), Vec::<String>::new());
+    }
+    // As an earlier release made it.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    drop(bench.model());
+    assert_eq!(open_files(folder), Vec::<String>::new());
+}
+
+#[test]
 fn one_process_at_a_time_has_the_read_model() {
     let bench = Bench::new();
     let held = bench.model();
@@ -276,7 +305,9 @@ async fn too_many_and_too_long_queries_are_turned_away() {
     bench.settings.readers = 1;
     bench.settings.query_wait_ms = 20;
     bench.settings.query_time_max_ms = 200;
-    let queries = Queries::open(&bench.model()).unwrap();
+    let model = bench.model();
+    let queries = Queries::open(&model).unwrap();
+    let for_commands = Queries::open_for_commands(&model).unwrap();
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                    SELECT count(*) FROM n";
     let long = tokio::spawn({
@@ -290,6 +321,8 @@ async fn too_many_and_too_long_queries_are_turned_away() {
     }
     let turned_away = queries.stats(crate::domain::ids::ClientId(1)).await;
     assert!(matches!(turned_away, Err(QueryError::Overloaded)));
+    let command = for_commands.stats(crate::domain::ids::ClientId(1)).await;
+    assert!(command.is_ok(), "no search of clients is in the way of what comes in");
     assert!(matches!(long.await.unwrap(), Err(QueryError::Overloaded)));
     queries.stats(crate::domain::ids::ClientId(1)).await.unwrap();
 }

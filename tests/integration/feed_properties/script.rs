@@ -248,6 +248,7 @@ impl What {
             What::Opened(id) => EventData::ConversationOpened {
                 conversation_id: ConversationId(id),
                 contact: Contact { name: Some(format!("Contact {id}")), ..Contact::default() },
+                at: None,
             },
             What::Received(id, number) => EventData::MessageReceived(incoming(id, number)),
             What::Reacted(id, number) => EventData::MessageReceived(IncomingMessage {
@@ -296,6 +297,7 @@ impl What {
                 qr: qr.map(|qr| format!("2@{qr}")),
                 quality: None,
                 reason: None,
+                at: None,
             },
             What::Day(day) => EventData::DayStarted {
                 date: format!("2026-11-{day}"),

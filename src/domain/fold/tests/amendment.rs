@@ -175,3 +175,15 @@ fn a_payload_that_looks_like_ours_does_no_harm() {
         assert_eq!(world.message(1).text.as_deref(), Some("better"));
     }
 }
+
+#[test]
+fn marks_that_a_provider_puts_into_a_payload_are_none() {
+    let payload = serde_json::json!({"revoked_at": "2026-11-25T10:00:00.000Z", "edited_at": "9999-01-01T00:00:00.000Z", "x": 1});
+    let marked = but(received(1, 0), |message| message.payload = payload.as_object().cloned());
+    let mut world = World::given([marked]);
+    assert_eq!(world.message(1).payload, serde_json::json!({"x": 1}).as_object().cloned());
+    world.when(edited(8, 1, "better", 5));
+    assert_eq!(world.message(1).text.as_deref(), Some("better"));
+    world.when(revoked(9, 1, 6));
+    assert_eq!(world.message(1).text, None);
+}

@@ -8,7 +8,7 @@ use crate::domain::{
 };
 
 fn contact_changed(contact: Contact) -> EventData {
-    EventData::ContactChanged { conversation_id: ConversationId(1), contact }
+    EventData::ContactChanged { conversation_id: ConversationId(1), contact, at: None }
 }
 
 fn named(name: &str) -> Contact {
@@ -48,6 +48,52 @@ fn only_what_is_told_of_a_contact_replaces_what_is_known() {
     let contact = &world.conversation(1).contact;
     assert_eq!(contact.name.as_deref(), Some("Ana B."));
     assert_eq!(contact.user_id.as_deref(), Some("US.1"));
+}
+
+#[test]
+fn old_news_of_a_contact_come_after_newer_ones_and_only_fill_in() {
+    let at = |seconds: i64| Some(NOON.plus_ms(seconds * 1000));
+    let changed = |name: &str, seconds| EventData::ContactChanged {
+        conversation_id: ConversationId(1),
+        contact: named(name),
+        at: at(seconds),
+    };
+    let first = EventData::ConversationOpened {
+        conversation_id: ConversationId(1),
+        contact: named("Ana"),
+        at: at(-30),
+    };
+    let mut world = World::given([first.clone()]);
+    assert_eq!(world.hears(changed("Ana B.", -20)), ["conversation 1"]);
+    world.unmoved_by(changed("Ana", -30));
+    world.unmoved_by(first);
+    let number = Contact { phone: Some("+34600000001".to_owned()), ..named("Ana") };
+    let older = EventData::ContactChanged {
+        conversation_id: ConversationId(1),
+        contact: number,
+        at: at(-40),
+    };
+    assert_eq!(world.hears(older), ["conversation 1"], "the number was not known");
+    let contact = &world.conversation(1).contact;
+    assert_eq!(contact.name.as_deref(), Some("Ana B."));
+    assert_eq!(contact.phone.as_deref(), Some("+34600000001"));
+    assert_eq!(world.when(changed("Ana B.", -10)), [], "nobody sees when it was told");
+    world.unmoved_by(changed("Ana", -15));
+    // A clock that runs ahead must not make all that follows old.
+    assert_eq!(world.hears(changed("Ana C.", 3600)), ["conversation 1"]);
+    assert_eq!(world.after_ms(1000).hears(changed("Ana D.", 10)), ["conversation 1"]);
+}
+
+#[test]
+fn an_opening_with_a_time_tells_news_of_a_conversation_that_is_open() {
+    let mut world = World::given([opened(1, "Ana")]);
+    let again = |name: &str, seconds: i64| EventData::ConversationOpened {
+        conversation_id: ConversationId(1),
+        contact: named(name),
+        at: Some(NOON.plus_ms(seconds * 1000)),
+    };
+    assert_eq!(world.hears(again("Ana B.", -5)), ["conversation 1"]);
+    world.unmoved_by(again("Ana", -6));
 }
 
 #[test]

@@ -16,7 +16,11 @@ pub(super) fn key(number: u128) -> String {
 
 pub(super) fn opened(conversation: u32, name: &str) -> EventData {
     let contact = Contact { name: Some(name.to_owned()), ..Contact::default() };
-    EventData::ConversationOpened { conversation_id: ConversationId(conversation), contact }
+    EventData::ConversationOpened {
+        conversation_id: ConversationId(conversation),
+        contact,
+        at: None,
+    }
 }
 
 pub(super) fn incoming(conversation: u32, number: u128, sent_at: Timestamp) -> IncomingMessage {

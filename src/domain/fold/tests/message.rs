@@ -5,6 +5,7 @@ use crate::domain::{
     conversation::{ConversationStatus, LastMessage},
     event::ConversationChange,
     message::{Direction, MessageKind, MessageStatus, Sender},
+    whatsapp::WhatsAppStatus,
 };
 
 fn closed(status: ConversationStatus) -> EventData {
@@ -283,10 +284,42 @@ fn who_only_reacts_or_was_answered_already_does_not_wait() {
 }
 
 #[test]
-fn a_clock_that_goes_wrong_makes_no_negative_response_time() {
+fn what_was_written_before_the_question_answers_nothing_whichever_comes_first() {
+    for log in [
+        [received(1, 60), echoed(2, 30), echoed(3, 180)],
+        [echoed(2, 30), received(1, 60), echoed(3, 180)],
+    ] {
+        let mut world = World::given(log);
+        let stats = &world.tenant().stats;
+        assert_eq!((stats.first_responses, stats.first_response_sum_ms), (1, 120_000));
+        assert_eq!(world.conversation(1).awaiting_response_since, None);
+    }
     let mut world = World::given([received(1, 60), echoed(2, 30)]);
-    assert_eq!(world.tenant().stats.first_responses, 1);
-    assert_eq!(world.tenant().stats.first_response_sum_ms, 0);
+    assert_eq!(world.tenant().stats.first_responses, 0);
+    assert!(world.conversation(1).awaiting_response_since.is_some());
+}
+
+#[test]
+fn a_message_through_meta_says_that_the_number_is_connected_when_nobody_said_anything() {
+    let mut world = World::new();
+    world.actor = "whatsapp_cloud";
+    world.when(imported(received(1, 0)));
+    world.when(echoed(2, 1));
+    assert!(world.tenant().whatsapp.is_untold());
+    assert_eq!(world.hears(received(3, 2)), ["new_message 3 in 1", "whatsapp", "stats"]);
+    assert_eq!(world.tenant().whatsapp.status, WhatsAppStatus::Connected);
+    let down = EventData::WhatsappStateChanged {
+        status: WhatsAppStatus::Disconnected,
+        phone_number: None,
+        name: None,
+        qr: None,
+        quality: None,
+        reason: None,
+        at: None,
+    };
+    assert_eq!(world.hears(down), ["whatsapp"]);
+    assert_eq!(world.hears(received(4, 3)), ["new_message 4 in 1", "stats"]);
+    assert_eq!(world.tenant().whatsapp.status, WhatsAppStatus::Disconnected);
 }
 
 #[test]
@@ -306,4 +339,21 @@ fn tenants_with_the_same_ids_know_nothing_of_each_other() {
     };
     assert_eq!(mine(&world.state), mine(&before));
     assert_eq!(world.state.messages.len(), 2);
+}
+
+#[test]
+fn an_import_may_tell_more_of_a_message_than_its_echo_did() {
+    let read_by_then = || {
+        but(imported(echoed(1, 0)), |message| {
+            message.message_id = message_id(10);
+            message.status = Some(MessageStatus::Read);
+        })
+    };
+    let mut world = World::given([echoed(1, 0)]);
+    assert_eq!(world.hears(read_by_then()), ["status 1 Read", "conversation 1", "stats"]);
+    world.unmoved_by(read_by_then());
+    let mut other = World::given([read_by_then()]);
+    other.unmoved_by(echoed(1, 0));
+    assert_eq!(other.message(10).status, world.message(1).status);
+    assert_eq!(other.totals(), world.totals());
 }

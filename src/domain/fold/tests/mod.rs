@@ -47,7 +47,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { state: MemoryState::default(), now: NOON, actor: "whatsapp_cloud" }
+        Self { state: MemoryState::default(), now: NOON, actor: "ingest:bridge" }
     }
 
     /// The state after these events, a second apart.
@@ -255,7 +255,7 @@ fn check_published(
     assert_eq!(heard(&PublicEvent::BotStatusChanged), usize::from(was.bot != now.bot));
     assert_eq!(
         heard(&PublicEvent::WhatsappStatusChanged),
-        usize::from(was.whatsapp != now.whatsapp)
+        usize::from(!was.whatsapp.is_as(&now.whatsapp))
     );
     let stats_last = public.iter().position(|event| *event == PublicEvent::StatsUpdated);
     assert!(stats_last.is_none_or(|place| place == public.len() - 1), "{public:?}");
@@ -264,6 +264,7 @@ fn check_published(
 /// A conversation without what no client sees.
 fn visible(conversation: &Conversation) -> Conversation {
     Conversation {
+        contact_told_at: None,
         marketing: None,
         awaiting_response_since: None,
         person_answered_at: None,

@@ -150,7 +150,8 @@ fn nonsense_change() -> impl Strategy<Value = EventData> {
                 }
                 None if status.is_none() => EventData::ContactChanged {
                     conversation_id,
-                    contact: Contact { lid: Some(id.to_string()), ..Contact::default() },
+                    contact: Contact { lid: Some(at.0.to_string()), ..Contact::default() },
+                    at: (id > 2).then_some(at),
                 },
                 bot_enabled => EventData::ConversationChanged {
                     conversation_id,
@@ -179,6 +180,7 @@ fn nonsense_of_tenant() -> impl Strategy<Value = EventData> {
             qr: qr.map(|qr| qr.to_string()),
             quality: None,
             reason: None,
+            at: qr.map(|_| NOON),
         }),
         ("(2026-11-2[0-9]|.{0,8})", any::<bool>()).prop_map(|(date, zone)| {
             EventData::DayStarted { date, time_zone: zone.to_string() }
@@ -192,8 +194,10 @@ fn nonsense_of_tenant() -> impl Strategy<Value = EventData> {
             fingerprint: String::new(),
             status: 200,
             body: serde_json::Value::Null,
+            events_before: 0,
             conversation_id: None,
         })),
+        a_time().prop_map(|before| EventData::AnswersForgotten { before }),
         Just(EventData::Unknown { event_type: "moon_landed".to_owned() }),
     ]
 }

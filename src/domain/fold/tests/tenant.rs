@@ -19,12 +19,13 @@ fn day(date: &str, time_zone: &str) -> EventData {
     EventData::DayStarted { date: date.to_owned(), time_zone: time_zone.to_owned() }
 }
 
-fn answer(key: &str, status: u16) -> EventData {
+fn answer(key: &str) -> EventData {
     EventData::RequestAnswered(RequestAnswer {
         key: key.to_owned(),
         fingerprint: "f".to_owned(),
-        status,
+        status: 202,
         body: json!({}),
+        events_before: 0,
         conversation_id: None,
     })
 }
@@ -52,6 +53,7 @@ fn whatsapps_state_is_told_when_anything_of_it_changes() {
         qr: qr.map(str::to_owned),
         quality: None,
         reason: None,
+        at: None,
     };
     let mut world = World::new();
     assert_eq!(world.hears(state(Some("2@a"))), ["whatsapp"]);
@@ -111,6 +113,33 @@ fn event_id(number: u128) -> EventId {
 }
 
 #[test]
+fn a_state_that_is_older_than_the_gateways_last_word_is_no_news() {
+    let state = |status, seconds: i64| EventData::WhatsappStateChanged {
+        status,
+        phone_number: None,
+        name: None,
+        qr: None,
+        quality: None,
+        reason: None,
+        at: Some(NOON.plus_ms(seconds * 1000)),
+    };
+    let mut world = World::new();
+    world.actor = "waha";
+    world.when(state(WhatsAppStatus::Qr, -20));
+    assert_eq!(world.hears(state(WhatsAppStatus::Connected, -10)), ["whatsapp"]);
+    world.unmoved_by(state(WhatsAppStatus::Qr, -20));
+    assert_eq!(world.when(state(WhatsAppStatus::Connected, -5)), [], "only newer");
+    world.unmoved_by(state(WhatsAppStatus::Disconnected, -7));
+    // What another gateway tells has a clock of its own.
+    world.actor = "whatsapp_cloud";
+    assert_eq!(world.hears(state(WhatsAppStatus::Error, -30)), ["whatsapp"]);
+    // A clock that runs ahead.
+    world.actor = "waha";
+    world.when(state(WhatsAppStatus::Qr, 3600));
+    assert_eq!(world.after_ms(1000).hears(state(WhatsAppStatus::Connected, 60)), ["whatsapp"]);
+}
+
+#[test]
 fn a_day_starts_once_however_many_say_so() {
     let mut world = World::given([received(1, 0), echoed(2, 0)]);
     assert_eq!(world.today(), [1, 1, 0, 0, 0]);
@@ -159,17 +188,21 @@ fn a_new_day_forgets_what_waited_for_30_days() {
 }
 
 #[test]
-fn the_first_answer_under_a_key_stays_until_a_day_is_over() {
+fn an_answer_is_noted_until_its_stream_is_deleted() {
     let mut world = World::new();
-    assert_eq!(world.when(answer("k", 202)), []);
-    world.unmoved_by(answer("k", 202));
-    world.unmoved_by(answer("k", 422));
-    let kept = |world: &World| world.state.answers.get(&(TENANT, "k".to_owned())).cloned();
-    assert_eq!(kept(&world).map(|(answer, at)| (answer.status, at)), Some((202, NOON)));
+    assert_eq!(world.when(answer("k")), []);
+    world.unmoved_by(answer("k"));
+    let noted = |world: &World| world.state.answers.get(&(TENANT, "k".to_owned())).copied();
+    assert_eq!(noted(&world), Some(NOON));
     world.after_ms(DAY_MS).when(day("2026-11-25", "UTC"));
-    assert!(kept(&world).is_some());
-    world.after_ms(DAY_MS).when(day("2026-11-26", "UTC"));
-    assert!(kept(&world).is_none());
+    assert_eq!(noted(&world), Some(NOON), "no day forgets what is in the log");
+    let forgotten = |before| EventData::AnswersForgotten { before };
+    world.unmoved_by(forgotten(NOON));
+    assert_eq!(world.when(answer("k")), [], "used again");
+    world.unmoved_by(forgotten(NOON.plus_ms(1)));
+    assert_eq!(noted(&world), Some(NOON.plus_ms(DAY_MS)));
+    assert_eq!(world.when(forgotten(NOON.plus_ms(DAY_MS + 1))), []);
+    assert_eq!(noted(&world), None);
 }
 
 #[test]
