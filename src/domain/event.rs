@@ -299,7 +299,7 @@ pub struct RequestAnswer {
     pub body: Value,
     /// How many events of the same append stand directly before this one: the first of them is
     /// the write's first event, of which the place is the answer's cursor.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub events_before: u32,
     /// The conversation it speaks of, so that erasing that one erases this too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -344,11 +344,6 @@ impl EventData {
             | EventData::Unknown { .. } => None,
         }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 /// Tells an absent field from a `null` one.

@@ -361,13 +361,17 @@ pub(super) fn without_numbers(value: Value) -> Value {
                 .into_iter()
                 .map(|(name, value)| match name.as_str() {
                     "details" => redact_field((name, value)),
-                    own if OWN_FIELDS.contains(&own) || own.ends_with("_id") => (name, value),
+                    own if is_own(own) && !value.is_object() && !value.is_array() => (name, value),
                     _ => (digits_redacted(&name), without_numbers(value)),
                 })
                 .collect(),
         ),
         other => other,
     }
+}
+
+fn is_own(field: &str) -> bool {
+    OWN_FIELDS.contains(&field) || field.ends_with("_id")
 }
 
 /// The text without what may be a number in it: seven digits or more, whatever is written between

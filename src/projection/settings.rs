@@ -32,8 +32,8 @@ pub struct ProjectionSettings {
     pub feed_retention_s: u64,
     /// Read-only connections for clients. A query beyond them waits. Default 4.
     pub readers: usize,
-    /// The same for what comes in and is written, so that it never waits for clients' searches.
-    /// Default 2.
+    /// Read-only connections for what comes in and is written, so that it never waits for clients'
+    /// searches. Default 2.
     pub command_readers: usize,
     /// Page cache of each read-only connection, in KiB. Default 8192.
     pub reader_cache_kib: u32,

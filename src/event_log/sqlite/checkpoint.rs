@@ -91,12 +91,13 @@ impl Checkpoints {
         move_pages(writer);
         let waits = |time| writer.busy_timeout(time);
         let emptied = waits(Duration::ZERO).and_then(|()| {
-            writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
         });
         let emptied = waits(file::BUSY_TIMEOUT).and(emptied);
         self.to_be_emptied = match emptied {
             Ok(0) => None,
-            Ok(1..) | Ok(..=-1) => Some(Instant::now()),
+            // A reader is in the way.
+            Ok(_) => Some(Instant::now()),
             Err(error) => {
                 tracing::warn!(%error, "the log's write-ahead file could not be emptied after a deletion");
                 Some(Instant::now())
