@@ -12,7 +12,7 @@ use quick_cache::sync::Cache;
 use super::{CommandError, Core, MERGES_FOLLOWED_MAX, conversation_stream, identity::Identities};
 use crate::{
     domain::{
-        conversation::{Contact, decide_contact_change},
+        conversation::{Contact, Conversation, decide_contact_change},
         event::EventData,
         ids::{ClientId, ConversationId, IdentityHash, Position},
     },
@@ -127,6 +127,17 @@ impl Directory {
         match self.inner.place_known(&placing).await? {
             Some(placed) => self.inner.settle(&placing, placed).await,
             None => self.lanes.place(&self.inner, Arc::new(placing)).await,
+        }
+    }
+
+    /// Remembers what was read of these conversations' contacts, where nothing is remembered yet:
+    /// what is remembered may be newer than the read model.
+    pub(super) fn prime(&self, conversations: &[Conversation]) {
+        for Conversation { client_id, id, contact, .. } in conversations {
+            let key = (*client_id, *id);
+            if self.inner.contacts.peek(&key).is_none() {
+                self.inner.contacts.insert(key, Arc::new(contact.clone()));
+            }
         }
     }
 

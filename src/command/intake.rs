@@ -70,6 +70,7 @@ impl Commands {
             let reason = format!("at most {INTAKE_ITEMS_MAX} items at once");
             return Err(CommandError::Invalid { field: "items", reason });
         }
+        let (items, told_by_words) = self.with_preferences(client, items);
         let mut work = self.sort(client, actor, items).await?;
         let contacts = std::mem::take(&mut work.contacts);
         let work = Arc::new(work);
@@ -85,7 +86,10 @@ impl Commands {
             Err(PlaceError::Conflict) => return Err(CommandError::Unavailable),
             Err(PlaceError::Failed(error)) => return Err(error),
         };
-        Ok(self.outcomes(client, &work, &settled))
+        let mut outcomes = self.outcomes(client, &work, &settled);
+        let mut told_by_words = told_by_words.into_iter();
+        outcomes.retain(|_| told_by_words.next() != Some(true));
+        Ok(outcomes)
     }
 
     /// As [`Commands::take_in`], under an `Idempotency-Key`: whoever comes with the same key is
@@ -296,6 +300,10 @@ impl Commands {
         };
         *state = Some(next);
         Ok(step)
+    }
+
+    pub(super) fn is_recent(&self, client: ClientId, item: &Intake) -> bool {
+        self.key_of(client, item).is_some_and(|key| self.recent.get(&key).is_some())
     }
 
     fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {

@@ -5,6 +5,8 @@
 //! | [`intake`] | what gateways and bridges bring: up to [`INTAKE_ITEMS_MAX`] things in one append |
 //! | [`mod@write`] | what people and programs ask for |
 //! | [`idempotency`] | a write under an `Idempotency-Key`, done once on all instances |
+//! | [`bulk`] | bulks: taken in, claimed from, controlled |
+//! | [`consent`] | words by which a contact forbids, or allows again, marketing messages |
 //! | [`directory`] | which conversation a contact has: the one place where instances could race |
 //! | [`identity`] | contacts' keyed hashes |
 //! | [`view`] | what of the read model is read for deciding |
@@ -27,6 +29,8 @@ use crate::{
     runtime::clock::Clock,
 };
 
+pub mod bulk;
+pub mod consent;
 mod directory;
 pub mod idempotency;
 mod identity;
@@ -61,6 +65,9 @@ pub enum CommandError {
     /// Well-formed, and not allowed as things stand or by its content.
     #[error("{reason}")]
     Invalid { field: &'static str, reason: String },
+    /// Well-formed, and not possible as things stand.
+    #[error("{reason}")]
+    Conflict { reason: String },
     /// The same `Idempotency-Key` came with another request.
     #[error("this Idempotency-Key was used with another request")]
     KeyReused,
@@ -87,6 +94,7 @@ pub struct Commands {
     directory: Directory,
     recent: Recent,
     turns: KeyTurns,
+    consent: consent::Words,
 }
 
 /// What every part of the write side works with.
@@ -111,7 +119,13 @@ impl Commands {
             core,
             recent: Recent::new(),
             turns: KeyTurns::default(),
+            consent: consent::Words::default(),
         }
+    }
+
+    /// With other words than the usual ones.
+    pub fn with_consent(self, settings: &consent::ConsentSettings) -> Self {
+        Self { consent: consent::Words::new(settings), ..self }
     }
 }
 
@@ -154,7 +168,10 @@ impl Core {
 impl CommandError {
     /// It is about what was asked, and not about the log: another command may succeed.
     fn is_of_one(&self) -> bool {
-        matches!(self, Self::NotFound | Self::Invalid { .. } | Self::KeyReused)
+        matches!(
+            self,
+            Self::NotFound | Self::Invalid { .. } | Self::Conflict { .. } | Self::KeyReused
+        )
     }
 }
 

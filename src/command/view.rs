@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use crate::{
     domain::{
         bot::Bot,
+        bulk::Bulk,
         conversation::Conversation,
-        ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
+        ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId, Position},
         whatsapp::WhatsApp,
     },
     projection::queries::{Queries, QueryError},
@@ -61,6 +62,16 @@ pub trait View: Send + Sync + 'static {
     async fn whatsapp(&self, client: ClientId) -> Result<WhatsApp, QueryError>;
 
     async fn day(&self, client: ClientId) -> Result<Option<(String, String)>, QueryError>;
+
+    async fn bulk(&self, client: ClientId, id: BulkId) -> Result<Option<Bulk>, QueryError>;
+
+    /// The conversations of contacts known by these identities (merges followed), in the order
+    /// asked.
+    async fn conversations_of(
+        &self,
+        client: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<Conversation>>, QueryError>;
 }
 
 #[async_trait]
@@ -119,5 +130,17 @@ impl View for Queries {
 
     async fn day(&self, client: ClientId) -> Result<Option<(String, String)>, QueryError> {
         Queries::day(self, client).await
+    }
+
+    async fn bulk(&self, client: ClientId, id: BulkId) -> Result<Option<Bulk>, QueryError> {
+        Queries::bulk(self, client, id).await
+    }
+
+    async fn conversations_of(
+        &self,
+        client: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<Conversation>>, QueryError> {
+        Queries::conversations_of(self, client, hashes).await
     }
 }

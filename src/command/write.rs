@@ -11,9 +11,10 @@ use super::{
 use crate::{
     domain::{
         bot::{Bot, BotMode},
+        bulk::{Bulk, BulkControl},
         conversation::{Contact, Conversation, decide_change},
         event::{ConversationChange, EventData},
-        ids::{ClientId, ConversationId, Position},
+        ids::{BulkId, ClientId, ConversationId, Position},
         whatsapp::{WhatsApp, WhatsAppStatus},
     },
     event_log::{Append, AppendError, Expected, StreamName},
@@ -52,6 +53,10 @@ pub enum Write {
         reason: Option<String>,
     },
     SetWhatsAppState(WhatsAppUpdate),
+    ControlBulk {
+        id: BulkId,
+        control: BulkControl,
+    },
 }
 
 /// The whole state of the connection to WhatsApp: what is left out is not so any more.
@@ -74,6 +79,7 @@ pub enum Done {
     Read { conversation: Conversation },
     Bot(Bot),
     WhatsApp(WhatsApp),
+    Bulk(Bulk),
 }
 
 /// A decision: where it leads, and the event that leads there, if anything changes.
@@ -302,6 +308,11 @@ impl Commands {
                 let event = Some((StreamName::Tenant(client), state_changed(wanted.clone())));
                 Ok(Decision { done: Done::WhatsApp(wanted), event })
             }
+            Write::ControlBulk { id, control } => {
+                let (bulk, data) = self.decide_bulk(client, id, control, fresh).await?;
+                let event = data.map(|data| (StreamName::Bulk(client, id), data));
+                Ok(Decision { done: Done::Bulk(bulk), event })
+            }
         }
     }
 
@@ -457,7 +468,7 @@ impl Done {
             Done::Opened { conversation, .. }
             | Done::Changed { conversation }
             | Done::Read { conversation } => Some(conversation),
-            Done::Bot(_) | Done::WhatsApp(_) => None,
+            Done::Bot(_) | Done::WhatsApp(_) | Done::Bulk(_) => None,
         }
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! **Invariant:** personal data of a contact stands only in events of that contact's own
 //! conversation stream (`EventData::conversation_id` is `Some` for those), never in the
-//! directory, tenant or request streams, so that deleting one stream erases one person.
+//! directory, tenant, bulk or request streams, so that deleting one stream erases one person.
+//! The one exception are the recipients of bulks, whom nobody has written to yet: they stand in
+//! streams of their own, a thousand to a stream, of which erasing puts a part without the person
+//! in the place of each ([`RecipientPart::rewritten`]).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
     bot::BotMode,
+    bulk::{BulkBatch, BulkSpec, RecipientPart},
     conversation::{Contact, ConversationStatus},
     ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId},
     message::{Media, MessageKind, MessageStatus, ProviderError, Sender},
@@ -128,6 +132,44 @@ pub enum EventData {
         provider: String,
         kind: String,
         raw: Value,
+    },
+
+    // Recipients streams: one per part of a bulk's recipients.
+    /// Comes before the bulk itself is created, so that a bulk that is there is whole.
+    BulkRecipientsAdded(RecipientPart),
+    /// The bulk whose parts these are was never created. Stands in the bulk's stream.
+    BulkRecipientsDiscarded {
+        bulk_id: BulkId,
+    },
+
+    // Bulk streams.
+    BulkCreated {
+        bulk_id: BulkId,
+        spec: BulkSpec,
+    },
+    /// Its time has come.
+    BulkStarted {
+        bulk_id: BulkId,
+    },
+    /// The claim of its next recipients, appended with the version that the claim was decided on.
+    BulkBatchStarted(BulkBatch),
+    BulkPaused {
+        bulk_id: BulkId,
+    },
+    BulkResumed {
+        bulk_id: BulkId,
+    },
+    BulkCancelled {
+        bulk_id: BulkId,
+    },
+    /// Nothing of it waits any more.
+    BulkCompleted {
+        bulk_id: BulkId,
+    },
+    /// The provider refuses the number or the template.
+    BulkFailed {
+        bulk_id: BulkId,
+        error: ProviderError,
     },
 
     // Request stream: one per idempotency key.
@@ -283,6 +325,16 @@ impl EventData {
             | EventData::WhatsappStateChanged { .. }
             | EventData::DayStarted { .. }
             | EventData::UnknownChange { .. }
+            | EventData::BulkRecipientsAdded(_)
+            | EventData::BulkRecipientsDiscarded { .. }
+            | EventData::BulkCreated { .. }
+            | EventData::BulkStarted { .. }
+            | EventData::BulkBatchStarted(_)
+            | EventData::BulkPaused { .. }
+            | EventData::BulkResumed { .. }
+            | EventData::BulkCancelled { .. }
+            | EventData::BulkCompleted { .. }
+            | EventData::BulkFailed { .. }
             | EventData::RequestAnswered(_)
             | EventData::Unknown { .. } => None,
         }

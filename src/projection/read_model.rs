@@ -20,7 +20,7 @@ use crate::domain::{fold::FOLD_VERSION, ids::Position};
 
 /// Raise it when the schema, what is stored in it, or the bytes of public events change: each
 /// read model is then made anew at its next start. So it is when [`FOLD_VERSION`] changes.
-pub const READ_MODEL_VERSION: u32 = 1;
+pub const READ_MODEL_VERSION: u32 = 2;
 
 /// "cndo": marks a file as a read model, so that no other file is ever replaced.
 const APPLICATION_ID: i32 = 0x636e_646f;

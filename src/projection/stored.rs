@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        bulk::RecipientResult,
         conversation::{
             Contact, Conversation, ConversationStatus, LastMessage, MarketingPreference,
         },
@@ -94,6 +95,11 @@ stored_names! {
         Received = "received", Queued = "queued", Sent = "sent", Delivered = "delivered",
         Read = "read", Failed = "failed",
     }
+    RecipientResult {
+        Waiting = "waiting", InDoubt = "in_doubt", Sent = "sent", Delivered = "delivered",
+        Read = "read", Failed = "failed", OptedOut = "opted_out", Erased = "erased",
+        Invalid = "invalid",
+    }
     ConversationStatus { Open = "open", Pending = "pending", Closed = "closed" }
 }
 
@@ -110,7 +116,7 @@ impl FromSql for Timestamp {
 }
 
 /// 16 bytes of an id.
-struct StoredUuid(Uuid);
+pub(super) struct StoredUuid(pub Uuid);
 
 impl FromSql for StoredUuid {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {

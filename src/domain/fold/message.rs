@@ -128,7 +128,9 @@ impl<S: State> Folding<'_, S> {
         if message.status != MessageStatus::Queued || message.send_started {
             return;
         }
+        let before = Arc::clone(&message);
         Arc::make_mut(&mut message).send_started = true;
+        self.count_in_bulk(Some(&before), &message);
         self.state.put_message(message);
     }
 
