@@ -229,6 +229,7 @@ fn message(number: u32, which: &str) -> Intake {
         sent_at: Timestamp(1_795_515_330_000),
         imported: false,
         status: None,
+        by_api: false,
     };
     Intake::Message { contact, message }
 }

@@ -32,7 +32,7 @@ use crate::{
     domain::ids::ClientId,
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
-    gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    gateway::{lines::TenantLines, outbound::Lines, routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
     ingest::Ingest,
     projection::{
         follow::{self, EndError},
@@ -81,6 +81,7 @@ impl App {
         let hub = Hub::start(past, settings.feed.clone(), &shutdown);
         let projector = follow::follow(model, log.clone(), hub.clone(), clock.clone(), &shutdown)?;
 
+        let lines = lines(&settings)?;
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
         let commands = Arc::new(Commands::new(log.clone(), queries.clone(), clock.clone()));
         let sessions = Sessions::new(
@@ -106,6 +107,7 @@ impl App {
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
             gateways: gateways(&settings)?,
+            lines,
         });
         let desk = Arc::new(ServerDesk { auth: auth.clone(), commands: commands.clone() });
         let sockets = WebSocketEndpoint::new(desk, sessions.clone(), settings.websocket.clone());
@@ -169,6 +171,17 @@ fn gateways(settings: &Settings) -> anyhow::Result<Gateways> {
         whatsapp_cloud: WhatsAppCloud::new(&settings.whatsapp_cloud, routes.clone())?,
         waha: Waha::new(&settings.waha, &routes)?,
     })
+}
+
+/// Every tenant's way out.
+fn lines(settings: &Settings) -> anyhow::Result<Arc<dyn Lines>> {
+    let lines = TenantLines::new(
+        &settings.whatsapp_cloud,
+        &settings.waha,
+        &settings.provider_http,
+        &settings.tenant_routing(),
+    )?;
+    Ok(Arc::new(lines))
 }
 
 fn calendars(settings: &Settings) -> Vec<days::Calendar> {

@@ -27,6 +27,7 @@ use crate::{
     domain::ids::ClientId,
     feed::FeedSettings,
     gateway::{
+        http::ProviderHttpSettings,
         routes::{TenantRoutes, TenantRouting},
         simulator::SimulatorSettings,
         waha::WahaSettings,
@@ -53,6 +54,7 @@ pub struct Settings {
     pub feed: FeedSettings,
     pub whatsapp_cloud: WhatsAppCloudSettings,
     pub waha: WahaSettings,
+    pub provider_http: ProviderHttpSettings,
     pub simulator: SimulatorSettings,
     pub projection: ProjectionSettings,
     pub logging: LoggingSettings,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::{
     auth::Auth,
     command::Commands,
-    gateway::{waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    gateway::{outbound::Lines, waha::Waha, whatsapp_cloud::WhatsAppCloud},
     ingest::Ingest,
     projection::queries::Queries,
     runtime::clock::Clock,
@@ -56,6 +56,8 @@ pub struct Deps {
     pub queries: Queries,
     pub ingest: Ingest,
     pub gateways: Gateways,
+    /// Every tenant's way out to its provider.
+    pub lines: Arc<dyn Lines>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
 }

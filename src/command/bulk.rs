@@ -40,7 +40,7 @@ use crate::{
         conversation::{Contact, Conversation},
         event::{EventData, QueuedMessage, StatusChange},
         ids::{BulkId, ClientId, ConversationId, MessageId, Position},
-        message::{ProviderError, Sender},
+        message::{NOT_SENDABLE_CODE, ProviderError, Sender},
     },
     event_log::{Append, AppendError, Appended, Expected, Revision, StreamName},
     projection::queries::Queries,
@@ -421,7 +421,7 @@ impl Commands {
         }
         let Some(newest) = newest else { return Ok(None) };
         let error = ProviderError {
-            code: 0,
+            code: NOT_SENDABLE_CODE,
             title: "Cancelled".to_owned(),
             detail: "the bulk was cancelled before this message was sent".to_owned(),
         };

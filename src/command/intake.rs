@@ -423,6 +423,7 @@ fn message_event(message: &IntakeMessage, id: ConversationId, message_id: Messag
         sent_at: message.sent_at,
         imported: message.imported,
         status: message.status,
+        by_api: message.by_api,
     };
     match message.direction {
         Direction::Inbound => EventData::MessageReceived(incoming),

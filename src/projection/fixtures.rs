@@ -119,6 +119,8 @@ pub(crate) fn full() -> (Message, Conversation) {
         marketing: Some(MarketingPreference { allowed: false, at: Timestamp(1) }),
         window_expires_at: Some(NOON.plus_ms(86_400_000)),
         awaiting_response_since: Some(NOON.plus_ms(-5)),
+        person_answered_at: Some(NOON.plus_ms(-3)),
+        claimed: vec![message.id],
         merged_into: Some(ConversationId(2)),
         created_at: NOON.plus_ms(-10),
         updated_at: NOON.plus_ms(7),

@@ -265,6 +265,8 @@ fn visible(conversation: &Conversation) -> Conversation {
     Conversation {
         marketing: None,
         awaiting_response_since: None,
+        person_answered_at: None,
+        claimed: Vec::new(),
         merged_into: None,
         ..conversation.clone()
     }
