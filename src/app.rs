@@ -19,6 +19,7 @@ use self::observability::Readiness;
 use crate::{
     api::{self, Deps, Edge, Gateways, only_get},
     auth::{Auth, cors::Cors, rate_limit::RateLimit},
+    bulk,
     command::Commands,
     config::{Settings, TenantSettings},
     console,
@@ -83,7 +84,8 @@ impl App {
 
         let lines = lines(&settings)?;
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
-        let commands = Arc::new(Commands::new(log.clone(), queries.clone(), clock.clone()));
+        let commands = Commands::new(log.clone(), queries.clone(), clock.clone());
+        let commands = Arc::new(commands.with_consent(&settings.consent));
         let sessions = Sessions::new(
             hub.clone(),
             Arc::new(queries.clone()),
@@ -99,6 +101,7 @@ impl App {
                 draining: shutdown.draining.clone(),
             }
         };
+        let bulk_queries = queries.clone();
         let deps = Arc::new(Deps {
             auth: auth.clone(),
             commands: commands.clone(),
@@ -120,7 +123,9 @@ impl App {
             .with(Cors::new(&settings.cors))
             .with(Edge::new(&settings.api, clock.clone()));
         connections.spawn(listener.serve(endpoint, connections.clone()));
-        days::keep(calendars(&settings), commands, clock, &shutdown);
+        days::keep(calendars(&settings), commands.clone(), clock.clone(), &shutdown);
+        let owns = Arc::new(|_client| true);
+        bulk::Runner::new(commands, bulk_queries, clock, settings.bulk.clone(), owns).start(&shutdown);
         let projector = tokio::spawn(projector.ended());
         info!(%address, "takes requests");
         Ok(Self { address, log, shutdown, connections, drain_max, projector })

@@ -58,6 +58,8 @@ needs! {
     MessagesRead MESSAGES_READ "messages:read";
     /// Change conversations and send messages.
     MessagesWrite MESSAGES_WRITE "messages:write";
+    /// Send bulks and stop them.
+    BulkWrite BULK_WRITE "bulk:write";
     /// Switch the bot.
     BotWrite BOT_WRITE "bot:write";
     /// Bring in messages and statuses.
@@ -385,7 +387,7 @@ fn json_request(schema: MetaSchemaRef) -> MetaRequest {
 }
 
 /// `application/json`, or a type that says `+json`; in UTF-8.
-fn is_json(content_type: &str) -> bool {
+pub(super) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let essence = essence.to_ascii_lowercase();
     essence == "application/json"
@@ -393,26 +395,26 @@ fn is_json(content_type: &str) -> bool {
 }
 
 /// The whole body, if it stays within `bytes_max` and arrives in time.
-async fn read_body(
+pub(super) async fn read_body(
     request: &Request,
     body: &mut RequestBody,
     deps: &Deps,
     bytes_max: usize,
 ) -> Result<Bytes, Problem> {
-    let too_large = || {
-        Problem::new(Code::BodyTooLarge)
-            .detail(format!("the body may have {bytes_max} bytes at most"))
-    };
     let announced = request.header("content-length").and_then(|text| text.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bytes_max as u64) {
-        return Err(too_large());
+        return Err(too_large(bytes_max));
     }
     let body = body.take().map_err(|error| problem::of_body_error(&error))?;
     let limit = Duration::from_millis(deps.settings.body_timeout_ms);
     match tokio::time::timeout(limit, body.into_bytes_limit(bytes_max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(too_large()),
+        Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(too_large(bytes_max)),
         Ok(Err(error)) => Err(problem::of_body_error(&error)),
         Err(_) => Err(Problem::new(Code::RequestTimeout)),
     }
+}
+
+pub(super) fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(Code::BodyTooLarge).detail(format!("the body may have {bytes_max} bytes at most"))
 }

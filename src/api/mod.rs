@@ -22,6 +22,7 @@ use crate::{
 
 mod answer;
 mod bot;
+mod bulk;
 mod conversations;
 pub mod document;
 pub mod edge;

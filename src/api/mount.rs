@@ -13,7 +13,7 @@ use poem::{
 use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry::Registry};
 
 use super::{
-    Deps, bot::BotApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
+    Deps, bot::BotApi, bulk::BulkApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
     messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
     tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
@@ -30,6 +30,7 @@ pub(super) type Resources = (
     TicketsApi,
     IngestApi,
     WebhooksApi,
+    BulkApi,
 );
 
 fn resources(deps: &Arc<Deps>) -> Resources {
@@ -43,6 +44,7 @@ fn resources(deps: &Arc<Deps>) -> Resources {
         TicketsApi(deps.clone()),
         IngestApi(deps.clone()),
         WebhooksApi(deps.clone()),
+        BulkApi(deps.clone()),
     )
 }
 

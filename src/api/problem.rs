@@ -65,6 +65,7 @@ impl From<CommandError> for Problem {
             CommandError::Invalid { field, reason } => Problem::new(Code::ValidationFailed)
                 .detail(reason.clone())
                 .errors(vec![FieldError::at_pointer(format!("/{field}"), reason)]),
+            CommandError::Conflict { reason } => Problem::new(Code::Conflict).detail(reason),
             CommandError::KeyReused => Problem::new(Code::IdempotencyKeyReused),
             CommandError::Unavailable => {
                 Problem::new(Code::LogUnavailable).retry_after_s(RETRY_AFTER_S)
