@@ -19,7 +19,7 @@ use condorito::{
         conversation::{Contact, Conversation},
         ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
         intake::{Intake, IntakeMessage},
-        message::{Direction, MessageKind},
+        message::{Direction, Message, MessageKind},
         time::Timestamp,
         whatsapp::WhatsApp,
     },
@@ -289,11 +289,7 @@ impl View for Nothing {
     ) -> Result<Option<Conversation>, QueryError> {
         Ok(None)
     }
-    async fn conversation_of_message(
-        &self,
-        _: ClientId,
-        _: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
+    async fn message(&self, _: ClientId, _: MessageId) -> Result<Option<Message>, QueryError> {
         Ok(None)
     }
     async fn conversation_of_key(

@@ -6,6 +6,7 @@
 
 pub mod days;
 pub mod observability;
+mod sending;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -84,8 +85,19 @@ impl App {
 
         let lines = lines(&settings)?;
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
-        let commands = Commands::new(log.clone(), queries.clone(), clock.clone());
-        let commands = Arc::new(commands.with_consent(&settings.consent));
+        let commands = Commands::new(log.clone(), queries.clone(), clock.clone())
+            .with_consent(&settings.consent)
+            .with_sending(sending::deciding(&settings, lines.clone()));
+        let commands = Arc::new(commands);
+        let signals = sending::start(
+            &settings,
+            log.clone(),
+            queries.clone(),
+            commands.clone(),
+            lines.clone(),
+            clock.clone(),
+            &shutdown,
+        );
         let sessions = Sessions::new(
             hub.clone(),
             Arc::new(queries.clone()),
@@ -112,7 +124,11 @@ impl App {
             gateways: gateways(&settings)?,
             lines,
         });
-        let desk = Arc::new(ServerDesk { auth: auth.clone(), commands: commands.clone() });
+        let desk = Arc::new(ServerDesk {
+            auth: auth.clone(),
+            commands: commands.clone(),
+            signals: Arc::new(signals),
+        });
         let sockets = WebSocketEndpoint::new(desk, sessions.clone(), settings.websocket.clone());
         let routes = api::routes(deps)
             .at("/v1/ws", only_get(sockets))

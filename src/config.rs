@@ -25,6 +25,7 @@ use crate::{
     auth::{AuthSettings, cors::CorsSettings, rate_limit::RateLimitSettings},
     bulk::BulkSettings,
     command::consent::ConsentSettings,
+    command::send::BotSettings,
     delivery::{listener::ListenerSettings, settings::DeliverySettings, ws::WebSocketSettings},
     domain::ids::ClientId,
     feed::FeedSettings,
@@ -35,6 +36,7 @@ use crate::{
         waha::WahaSettings,
         whatsapp_cloud::WhatsAppCloudSettings,
     },
+    outbox::OutboxSettings,
     projection::settings::ProjectionSettings,
 };
 
@@ -57,6 +59,8 @@ pub struct Settings {
     pub whatsapp_cloud: WhatsAppCloudSettings,
     pub waha: WahaSettings,
     pub provider_http: ProviderHttpSettings,
+    pub outbox: OutboxSettings,
+    pub bot: BotSettings,
     pub simulator: SimulatorSettings,
     pub projection: ProjectionSettings,
     pub bulk: BulkSettings,
@@ -119,6 +123,9 @@ pub struct TenantSettings {
     /// Time zone of its days in the statistics, an IANA name. Absent: `api.time_zone`.
     #[serde(default)]
     pub time_zone: Option<String>,
+    /// Messages a second that its number may send. Absent: `outbox.messages_per_second`.
+    #[serde(default)]
+    pub messages_per_second: Option<u32>,
     /// What of the providers belongs to it.
     #[serde(flatten)]
     pub routes: TenantRoutes,

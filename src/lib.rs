@@ -7,7 +7,7 @@
 //! | comes in | [`gateway`], [`ingest`], [`command`], [`event_log`] |
 //! | is understood | [`domain`] (pure) |
 //! | goes out | [`projection`], [`feed`], [`delivery`], [`api`] |
-//! | sends | [`bulk`] |
+//! | is sent | [`bulk`], [`outbox`] |
 //! | around it | [`auth`], [`wire`], [`runtime`], [`metrics`] |
 //!
 //! Who may import whom stands in `docs/architecture.md` and is held by a test.
@@ -29,6 +29,8 @@ pub mod feed;
 pub mod bulk;
 
 pub mod delivery;
+
+pub mod outbox;
 
 pub mod api;
 pub mod app;

@@ -38,6 +38,7 @@ mod shapes;
 mod snapshot;
 mod static_pages;
 mod stats;
+mod templates;
 mod tickets;
 mod validate;
 mod webhooks;

@@ -15,7 +15,7 @@ use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry
 use super::{
     Deps, bot::BotApi, bulk::BulkApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
     messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
-    tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
+    templates::TemplatesApi, tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
 use crate::wire::problem::{Code, Problem};
 
@@ -24,6 +24,7 @@ pub(super) type Resources = (
     SnapshotApi,
     ConversationsApi,
     MessagesApi,
+    TemplatesApi,
     StatsApi,
     BotApi,
     WhatsAppApi,
@@ -38,6 +39,7 @@ fn resources(deps: &Arc<Deps>) -> Resources {
         SnapshotApi(deps.clone()),
         ConversationsApi(deps.clone()),
         MessagesApi(deps.clone()),
+        TemplatesApi::new(deps.clone()),
         StatsApi(deps.clone()),
         BotApi(deps.clone()),
         WhatsAppApi(deps.clone()),

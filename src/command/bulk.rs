@@ -408,18 +408,18 @@ impl Commands {
         let found = self.core.view.conversation_of_message(client, message_id).await?;
         let Some(conversation_id) = found else { return Ok(None) };
         let stream = conversation_stream(client, conversation_id);
-        let mut newest = None;
+        let (mut newest, mut under_way) = (None, false);
         loop {
             let page = self.core.log.read_stream(&stream, newest, REVISION_PAGE_EVENTS).await?;
-            if page.iter().any(|record| is_under_way(&record.event.data, message_id)) {
-                return Ok(None);
+            for record in &page {
+                under_way = is_under_way(&record.event.data, message_id).unwrap_or(under_way);
             }
             newest = page.last().map(|record| record.revision).or(newest);
             if page.len() < REVISION_PAGE_EVENTS {
                 break;
             }
         }
-        let Some(newest) = newest else { return Ok(None) };
+        let Some(newest) = newest.filter(|_| !under_way) else { return Ok(None) };
         let error = ProviderError {
             code: NOT_SENDABLE_CODE,
             title: "Cancelled".to_owned(),
@@ -497,14 +497,20 @@ fn queued(
     }
 }
 
-/// The event says that the message was claimed for sending, or what became of it.
-fn is_under_way(data: &EventData, id: MessageId) -> bool {
+/// Whether the message is on its way, or there, after this event; `None` when it says nothing of
+/// it.
+fn is_under_way(data: &EventData, id: MessageId) -> Option<bool> {
     match data {
-        EventData::SendStarted { message_id, .. } => *message_id == id,
+        EventData::SendStarted { message_id, .. } if *message_id == id => Some(true),
+        EventData::SendReleased { message_id, .. } if *message_id == id => Some(false),
         EventData::MessageSent(change)
         | EventData::MessageDelivered(change)
         | EventData::MessageRead(change)
-        | EventData::MessageFailed(change) => change.message_id == Some(id),
-        _ => false,
+        | EventData::MessageFailed(change)
+            if change.message_id == Some(id) =>
+        {
+            Some(true)
+        }
+        _ => None,
     }
 }

@@ -306,7 +306,7 @@ impl Commands {
         self.key_of(client, item).is_some_and(|key| self.recent.get(&key).is_some())
     }
 
-    fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {
+    pub(super) fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {
         (client, self.core.hasher.recent_key(client, b"message", dedupe_key))
     }
 

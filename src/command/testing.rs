@@ -16,6 +16,7 @@ use crate::{
         event::EventData,
         fold::fold,
         ids::{BulkId, IdentityHash, MessageId},
+        message::Message,
         state::{MemoryState, State},
         time::Timestamp,
         whatsapp::WhatsApp,
@@ -115,12 +116,12 @@ impl View for FoldView {
         Ok(state.conversation(client, id).map(|found| Conversation::clone(&found)))
     }
 
-    async fn conversation_of_message(
+    async fn message(
         &self,
         client: ClientId,
         id: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
-        Ok(self.state.lock().message(client, id).map(|message| message.conversation_id))
+    ) -> Result<Option<Message>, QueryError> {
+        Ok(self.state.lock().message(client, id).map(|message| Message::clone(&message)))
     }
 
     async fn conversation_of_key(

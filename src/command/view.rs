@@ -13,6 +13,7 @@ use crate::{
         bulk::Bulk,
         conversation::Conversation,
         ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId, Position},
+        message::Message,
         whatsapp::WhatsApp,
     },
     projection::queries::{Queries, QueryError},
@@ -43,12 +44,17 @@ pub trait View: Send + Sync + 'static {
         id: ConversationId,
     ) -> Result<Option<Conversation>, QueryError>;
 
+    async fn message(&self, client: ClientId, id: MessageId)
+    -> Result<Option<Message>, QueryError>;
+
     /// The conversation of the message with this id.
     async fn conversation_of_message(
         &self,
         client: ClientId,
         id: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError>;
+    ) -> Result<Option<ConversationId>, QueryError> {
+        Ok(self.message(client, id).await?.map(|message| message.conversation_id))
+    }
 
     /// The conversation of the message with this `dedupe_key`.
     async fn conversation_of_key(
@@ -103,12 +109,12 @@ impl View for Queries {
         Queries::conversation(self, client, id).await
     }
 
-    async fn conversation_of_message(
+    async fn message(
         &self,
         client: ClientId,
         id: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
-        Ok(Queries::message(self, client, id).await?.map(|message| message.conversation_id))
+    ) -> Result<Option<Message>, QueryError> {
+        Queries::message(self, client, id).await
     }
 
     async fn conversation_of_key(

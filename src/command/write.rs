@@ -7,6 +7,7 @@ use super::{
     idempotency::Keyed,
     identity::Identities,
     intake::state_changed,
+    send::{Again, Asked, NewMessage},
 };
 use crate::{
     domain::{
@@ -15,6 +16,7 @@ use crate::{
         conversation::{Contact, Conversation, decide_change},
         event::{ConversationChange, EventData},
         ids::{BulkId, ClientId, ConversationId, Position},
+        message::Message,
         whatsapp::{WhatsApp, WhatsAppStatus},
     },
     event_log::{Append, AppendError, Expected, StreamName},
@@ -57,6 +59,10 @@ pub enum Write {
         id: BulkId,
         control: BulkControl,
     },
+    /// Queues a message to be sent.
+    Send(Box<NewMessage>),
+    /// Sends a message again that failed or is in doubt.
+    SendAgain(Again),
 }
 
 /// The whole state of the connection to WhatsApp: what is left out is not so any more.
@@ -80,6 +86,8 @@ pub enum Done {
     Bot(Bot),
     WhatsApp(WhatsApp),
     Bulk(Bulk),
+    /// It waits to be sent.
+    Queued { message: Message },
 }
 
 /// A decision: where it leads, and the event that leads there, if anything changes.
@@ -88,7 +96,7 @@ struct Decision {
     event: Option<(StreamName, EventData)>,
 }
 
-type MakeAnswer = Arc<dyn Fn(&Done) -> Answer + Send + Sync>;
+pub(super) type MakeAnswer = Arc<dyn Fn(&Done) -> Answer + Send + Sync>;
 
 impl Commands {
     /// Does a write and answers it. With a `request`, the answer is kept for 24 hours and given
@@ -234,13 +242,22 @@ impl Commands {
                 repeated: false,
             }));
         }
+        match &write {
+            Write::Send(new) => {
+                return self.send(Asked { client, actor, keyed, answer }, new).await;
+            }
+            Write::SendAgain(again) => {
+                return self.send_again(Asked { client, actor, keyed, answer }, *again).await;
+            }
+            _ => {}
+        }
         let fresh = self.core.come_up().await?;
         let Decision { done, event } = self.decide(client, actor, write, fresh).await?;
         let answer = answer(&done);
         let mut batch = Vec::new();
         batch.extend(event.map(|(stream, data)| self.entry(client, actor, stream, data)));
         if let Some(keyed) = keyed {
-            let id = done.conversation().map(|conversation| conversation.id);
+            let id = done.conversation_id();
             batch.push(keyed.entry(&self.core, client, &actor.0, &answer, id));
         }
         let appended = match self.core.log.append(batch).await {
@@ -266,8 +283,10 @@ impl Commands {
         fresh: bool,
     ) -> Result<Decision, CommandError> {
         match write {
-            // Goes its own way, through the directory.
-            Write::OpenConversation { .. } => Err(CommandError::NotFound),
+            // Go their own ways, before this.
+            Write::OpenConversation { .. } | Write::Send(_) | Write::SendAgain(_) => {
+                Err(CommandError::NotFound)
+            }
             Write::ChangeConversation { id, change } => {
                 let conversation = self.conversation(client, id).await?;
                 self.decide_conversation(client, conversation, change, fresh)
@@ -352,7 +371,7 @@ impl Commands {
         })
     }
 
-    async fn conversation(
+    pub(super) async fn conversation(
         &self,
         client: ClientId,
         id: ConversationId,
@@ -463,11 +482,12 @@ impl Opening {
 
 impl Done {
     /// The conversation it is about.
-    pub fn conversation(&self) -> Option<&Conversation> {
+    fn conversation_id(&self) -> Option<ConversationId> {
         match self {
             Done::Opened { conversation, .. }
             | Done::Changed { conversation }
-            | Done::Read { conversation } => Some(conversation),
+            | Done::Read { conversation } => Some(conversation.id),
+            Done::Queued { message } => Some(message.conversation_id),
             Done::Bot(_) | Done::WhatsApp(_) | Done::Bulk(_) => None,
         }
     }

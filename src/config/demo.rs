@@ -50,6 +50,7 @@ pub fn add_to(settings: &mut Settings) -> io::Result<Demo> {
     settings.tenants.push(TenantSettings {
         client_id,
         time_zone: None,
+        messages_per_second: None,
         routes: TenantRoutes {
             phone_number_ids: vec![PHONE_NUMBER_ID.to_owned()],
             app_secrets: vec![app_secret.clone()],

@@ -13,8 +13,13 @@ use crate::gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud};
 
 /// Numbers for which zero means something; their doc comments say what. Anywhere else zero would
 /// be a server that can do nothing.
-const MAY_BE_ZERO: [&str; 4] =
-    ["auth.leeway_s", "feed.batch_window_ms", "simulator.seed", "tenants[].client_id"];
+const MAY_BE_ZERO: [&str; 5] = [
+    "auth.leeway_s",
+    "bot.pause_after_person_s",
+    "feed.batch_window_ms",
+    "simulator.seed",
+    "tenants[].client_id",
+];
 
 /// Everything that is wrong.
 pub fn validate(loaded: &Loaded) -> Vec<Problem> {
@@ -41,6 +46,11 @@ pub fn validate(loaded: &Loaded) -> Vec<Problem> {
     }
     if let Err(error) = settings.logging.filter.parse::<tracing_subscriber::EnvFilter>() {
         add("logging.filter", format!("it can't be read: {error}; write a level, like info"));
+    }
+    if settings.outbox.call_timeout_ms >= settings.outbox.doubt_after_ms {
+        let message = "a call must have timed out before others hold it to be in doubt: give a \
+                       time below outbox.doubt_after_ms";
+        add("outbox.call_timeout_ms", message.to_owned());
     }
     time_zone("api.time_zone", &settings.api.time_zone, &mut add);
     tenants(settings, &mut add);

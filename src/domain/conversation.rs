@@ -129,9 +129,8 @@ pub struct Conversation {
     /// When a person of the company last wrote to the contact, here or on the phone: the bot keeps
     /// quiet for a while then.
     pub person_answered_at: Option<Timestamp>,
-    /// The messages that were claimed for sending last: an echo of one of them may be here before
-    /// the answer to the request that sent it. Some may have an outcome by now. Oldest first, at
-    /// most [`CLAIMED_MAX`].
+    /// The messages that are claimed for sending and have no outcome: an echo of one of them may be
+    /// here before the answer to the request that sent it. Oldest first, at most [`CLAIMED_MAX`].
     pub claimed: Vec<MessageId>,
     /// The conversation in which this one lives on after a merge. This one is empty then, is
     /// not counted and not listed.

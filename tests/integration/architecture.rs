@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("ingest", &["gateway", "command", "domain", "metrics", "runtime"]),
     ("projection", &["event_log", "domain", "wire", "runtime", "metrics"]),
     ("feed", &["projection", "event_log", "wire", "domain", "runtime", "metrics"]),
+    ("outbox", &["event_log", "command", "projection", "gateway", "domain", "runtime", "metrics"]),
     (
         "delivery",
         &["feed", "projection", "command", "auth", "wire", "domain", "runtime", "metrics"],
@@ -50,7 +51,7 @@ const CRATE_ONLY_IN: &[(&str, &[&str])] = &[
     ("rusqlite", &["event_log/sqlite", "projection"]),
     ("poem", &["api", "delivery", "auth", "console", "app", "wire/problem"]),
     ("poem_openapi", &["api", "wire", "cli", "app"]),
-    ("hyper", &["delivery"]),
+    ("hyper", &["delivery", "gateway/simulator/provider"]),
     ("reqwest", &["auth", "gateway", "cli"]),
     ("jsonwebtoken", &["auth"]),
 ];

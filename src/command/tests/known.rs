@@ -11,6 +11,7 @@ use crate::domain::{
     bot::Bot,
     conversation::Conversation,
     ids::{IdentityHash, MessageId},
+    message::Message,
     whatsapp::WhatsApp,
 };
 
@@ -46,11 +47,7 @@ impl View for NoView {
     ) -> Result<Option<Conversation>, QueryError> {
         never()
     }
-    async fn conversation_of_message(
-        &self,
-        _: ClientId,
-        _: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
+    async fn message(&self, _: ClientId, _: MessageId) -> Result<Option<Message>, QueryError> {
         never()
     }
     async fn conversation_of_key(

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::Folding;
 use crate::domain::{
-    conversation::CLAIMED_MAX,
+    conversation::{CLAIMED_MAX, Conversation},
     event::IncomingMessage,
     ids::MessageId,
     message::{Message, MessageKind, MessageStatus, ProviderError},
@@ -36,21 +36,29 @@ impl<S: State> Folding<'_, S> {
         }
     }
 
-    /// Keeps the claimed message in the conversation's mind, and forgets there those that have an
-    /// outcome. Nobody sees it, so the conversation is not told of as changed.
+    /// Keeps the claimed message in the conversation's mind. Nobody sees it, so the conversation is
+    /// not told of as changed.
     fn note_claim(&mut self, message: &Message) {
         let (_, Some(mut conversation)) = self.resolve(message.conversation_id) else { return };
-        let mut claimed = conversation.claimed.clone();
-        claimed.retain(|id| *id != message.id && self.is_claimed(*id));
-        claimed.push(message.id);
-        let too_many = claimed.len().saturating_sub(CLAIMED_MAX);
-        claimed.drain(..too_many);
-        Arc::make_mut(&mut conversation).claimed = claimed;
+        let changed = Arc::make_mut(&mut conversation);
+        if changed.claimed.len() >= CLAIMED_MAX {
+            changed.claimed.remove(0);
+        }
+        changed.claimed.push(message.id);
         self.state.put_conversation(conversation);
     }
 
-    fn is_claimed(&mut self, id: MessageId) -> bool {
-        self.waiting_message(id).is_some_and(|message| message.send_started)
+    /// The message has an outcome, or its claim was given back.
+    pub(super) fn forget_claim(
+        &mut self,
+        mut conversation: Arc<Conversation>,
+        id: MessageId,
+    ) -> Arc<Conversation> {
+        if conversation.claimed.contains(&id) {
+            Arc::make_mut(&mut conversation).claimed.retain(|claimed| *claimed != id);
+            self.state.put_conversation(Arc::clone(&conversation));
+        }
+        conversation
     }
 
     /// The message of ours that this echo is of, when the gateway was faster with the echo than
@@ -91,6 +99,9 @@ impl<S: State> Folding<'_, S> {
     }
 
     fn put_claim(&mut self, message: &Message, send_started: bool, error: Option<ProviderError>) {
+        if !send_started && let (_, Some(conversation)) = self.resolve(message.conversation_id) {
+            self.forget_claim(conversation, message.id);
+        }
         let told = message.error != error;
         let mut after = message.clone();
         after.send_started = send_started;

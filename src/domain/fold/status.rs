@@ -91,6 +91,7 @@ impl<S: State> Folding<'_, S> {
             });
         }
         let Some(conversation) = conversation else { return };
+        let conversation = self.forget_claim(conversation, after.id);
         if let Some(changed) = with_refreshed_last(&conversation, &after) {
             self.publish_conversation(Some(&conversation), changed);
         }
