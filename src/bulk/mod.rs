@@ -369,3 +369,6 @@ fn expected(known: Known) -> Expected {
 fn duration_ms(milliseconds: i64) -> Duration {
     Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -405,8 +405,10 @@ impl Commands {
         message_id: MessageId,
     ) -> Result<Option<Append>, CommandError> {
         let client = bulk.client_id;
-        let found = self.core.view.conversation_of_message(client, message_id).await?;
-        let Some(conversation_id) = found else { return Ok(None) };
+        let found = self.core.view.message(client, message_id).await?;
+        let Some(conversation_id) = found.map(|message| message.conversation_id) else {
+            return Ok(None);
+        };
         let stream = conversation_stream(client, conversation_id);
         let (mut newest, mut under_way) = (None, false);
         loop {
