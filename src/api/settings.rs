@@ -16,8 +16,8 @@ pub struct ApiSettings {
     pub ingest_body_max_bytes: usize,
     /// The largest body of a bulk, in bytes (64 MiB). Beyond: 413.
     pub bulk_body_max_bytes: usize,
-    /// The pace of a bulk that names none, in messages a second (20).
-    pub bulk_rate_per_second_default: f64,
+    /// The pace of a bulk that names none, in messages a second (20; at most 1,000).
+    pub bulk_rate_per_second_default: u32,
     /// The largest body of a webhook, in bytes (3 MiB, what WhatsApp may send). Beyond: 413.
     pub webhook_body_max_bytes: usize,
     /// The longest that a body may take to arrive, in milliseconds (30,000). Beyond: 408.
@@ -39,7 +39,7 @@ impl Default for ApiSettings {
             body_max_bytes: 64 * 1024,
             ingest_body_max_bytes: 8 * 1024 * 1024,
             bulk_body_max_bytes: 64 * 1024 * 1024,
-            bulk_rate_per_second_default: 20.0,
+            bulk_rate_per_second_default: 20,
             webhook_body_max_bytes: 3 * 1024 * 1024,
             body_timeout_ms: 30_000,
             at_least_wait_ms: 5_000,

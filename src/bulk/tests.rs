@@ -308,9 +308,9 @@ async fn an_erased_person_is_in_no_bulk_any_more() {
     instance.bulk_until(id, |_| true).await;
     let actor = Actor("user:ann".to_owned());
     let erase = async || {
-        let phone = recipient(2).phone;
         let (commands, queries) = (&instance.commands, &instance.queries);
-        commands.erase_from_bulks(queries, CLIENT, &actor, &phone).await.expect("erased")
+        let they = commands.identities_of_phone(CLIENT, &recipient(2).phone);
+        commands.erase_from_bulks(queries, CLIENT, &actor, &they).await.expect("erased")
     };
     assert_eq!(erase().await, 1);
     assert_eq!(erase().await, 0, "doing it again finds nobody");

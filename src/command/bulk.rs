@@ -36,10 +36,9 @@ use crate::{
             content::{Rendered, Rendering},
             decide_control,
         },
-        contact::phone_key,
         conversation::{Contact, Conversation},
         event::{EventData, QueuedMessage, StatusChange},
-        ids::{BulkId, ClientId, ConversationId, MessageId, Position},
+        ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId, Position},
         message::{NOT_SENDABLE_CODE, ProviderError, Sender},
     },
     event_log::{Append, AppendError, Appended, Expected, Revision, StreamName},
@@ -301,15 +300,14 @@ impl Commands {
         let count = recipients.len() as u32;
         let mut told = Vec::with_capacity(recipients.len());
         for recipient in &recipients {
-            let contact = Contact {
-                phone: Some(recipient.phone.clone()),
-                name: recipient.name.clone(),
-                ..Contact::default()
-            };
+            let contact = contact_of(recipient);
             let identities = self.core.hasher.identities(client, &contact);
             told.push(Told { contact, identities, telling: Telling::Filling });
         }
-        let hashes = told.iter().filter_map(|told| told.identities.first().copied()).collect();
+        // One who was erased has none, and a phone number makes one.
+        let nobody = IdentityHash([0; 16]);
+        let hash = |told: &Told| told.identities.first().copied().unwrap_or(nobody);
+        let hashes = told.iter().map(hash).collect();
         let known = self.core.view.conversations_of(client, hashes).await?;
         let forbids = |known: &Option<Conversation>| {
             let marketing = known.as_ref().and_then(|known| known.marketing);
@@ -439,35 +437,67 @@ impl Commands {
         Ok(Some(Append { stream, expected: Expected::Revision(newest), events }))
     }
 
-    /// Erases the person with this phone number from the recipients of all of the tenant's bulks,
-    /// those who were written to and those who were not. Answers in how many parts they were;
-    /// doing it again does no harm. Bulks of before the erasure keep their numbers, and who was
-    /// not written to yet is left out.
+    /// Erases the person known by these identities from the recipients of all of the tenant's
+    /// bulks, those who were written to and those who were not. Answers in how many parts they
+    /// were; doing it again does no harm. To be called before the person's messages go from the
+    /// read model: the bulks keep their numbers. Who was not written to yet is left out.
     pub async fn erase_from_bulks(
         &self,
         queries: &Queries,
         client: ClientId,
         actor: &Actor,
-        phone: &str,
+        identities: &[IdentityHash],
     ) -> Result<usize, CommandError> {
-        let Some(key) = phone_key(phone) else { return Ok(0) };
-        let is_they = move |recipient: &Recipient| phone_key(&recipient.phone) == Some(key);
+        let is_they = {
+            let (core, identities) = (Arc::clone(&self.core), identities.to_vec());
+            move |recipient: &Recipient| {
+                let hashes = core.hasher.identities(client, &contact_of(recipient));
+                hashes.iter().any(|hash| identities.contains(hash))
+            }
+        };
         // A part that is in the log and not in the read model yet would be overlooked.
         if !self.core.come_up().await? {
             return Err(CommandError::Unavailable);
         }
-        let parts = queries.bulk_parts_with(client, is_they).await?;
+        let parts = queries.bulk_parts_with(client, is_they.clone()).await?;
         let rewritten = parts.len();
         for part in parts {
-            let (id, old) = (part.bulk_id, part.part);
-            let part = part.rewritten(is_they);
-            let stream = StreamName::Recipients(client, id, part.part);
-            let events =
-                vec![self.core.event(client, &actor.0, EventData::BulkRecipientsAdded(part))];
-            self.core.log.append(vec![Append { stream, expected: Expected::Any, events }]).await?;
-            self.core.log.delete_stream(&StreamName::Recipients(client, id, old)).await?;
+            let (bulk_id, old) = (part.bulk_id, part.part);
+            let theirs = (part.first..).zip(&part.recipients).filter(|(_, one)| is_they(one));
+            let numbers = theirs.map(|(number, _)| number).collect();
+            let recipients = queries.bulk_results(client, bulk_id, numbers).await?;
+            let part = part.rewritten(&is_they);
+            let stream = StreamName::Recipients(client, bulk_id, part.part);
+            let mut batch = Vec::new();
+            if !recipients.is_empty() {
+                let data = EventData::BulkRecipientsErased { bulk_id, recipients };
+                batch.push((StreamName::Bulk(client, bulk_id), data));
+            }
+            batch.push((stream, EventData::BulkRecipientsAdded(part)));
+            let entry = |(stream, data)| Append {
+                stream,
+                expected: Expected::Any,
+                events: vec![self.core.event(client, &actor.0, data)],
+            };
+            self.core.log.append(batch.into_iter().map(entry).collect()).await?;
+            self.core.log.delete_stream(&StreamName::Recipients(client, bulk_id, old)).await?;
         }
         Ok(rewritten)
+    }
+
+    /// Keyed hashes of the names under which somebody with this phone number is known.
+    pub fn identities_of_phone(&self, client: ClientId, phone: &str) -> Vec<IdentityHash> {
+        let recipient = Recipient { phone: phone.to_owned(), ..Recipient::default() };
+        self.core.hasher.identities(client, &contact_of(&recipient)).to_vec()
+    }
+}
+
+/// Nobody, for one who was erased.
+fn contact_of(recipient: &Recipient) -> Contact {
+    Contact {
+        phone: (!recipient.is_erased()).then(|| recipient.phone.clone()),
+        name: recipient.name.clone(),
+        ..Contact::default()
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{
     bot::BotMode,
-    bulk::{BulkBatch, BulkSpec, RecipientPart},
+    bulk::{BulkBatch, BulkSpec, RecipientPart, RecipientResult},
     conversation::{Contact, ConversationStatus},
     ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId},
     message::{Media, MessageKind, MessageStatus, ProviderError, Sender},
@@ -179,6 +179,12 @@ pub enum EventData {
     /// Nothing of it waits any more.
     BulkCompleted {
         bulk_id: BulkId,
+    },
+    /// These recipients were erased, and how far their messages had come: their conversations'
+    /// streams go, and the bulk keeps its numbers.
+    BulkRecipientsErased {
+        bulk_id: BulkId,
+        recipients: Vec<(u32, RecipientResult)>,
     },
     /// The provider refuses the number or the template.
     BulkFailed {
@@ -354,6 +360,7 @@ impl EventData {
             | EventData::BulkCancelled { .. }
             | EventData::BulkCompleted { .. }
             | EventData::BulkFailed { .. }
+            | EventData::BulkRecipientsErased { .. }
             | EventData::RequestAnswered(_)
             | EventData::Unknown { .. } => None,
         }

@@ -91,6 +91,9 @@ pub trait State {
     /// Stores a part of a bulk's recipients in the place of the one that begins with the same.
     fn put_bulk_part(&mut self, client: ClientId, part: &RecipientPart);
     fn drop_bulk_parts(&mut self, client: ClientId, id: BulkId);
+    /// A recipient who is claimed.
+    fn bulk_recipient(&mut self, client: ClientId, id: BulkId, number: u32)
+    -> Option<BulkRecipient>;
     /// Stores how far a claimed recipient has come.
     fn put_bulk_recipient(
         &mut self,
@@ -210,6 +213,15 @@ impl State for MemoryState {
 
     fn drop_bulk_parts(&mut self, client: ClientId, id: BulkId) {
         self.bulk_parts.retain(|(owner, bulk, _), _| (*owner, *bulk) != (client, id));
+    }
+
+    fn bulk_recipient(
+        &mut self,
+        client: ClientId,
+        id: BulkId,
+        number: u32,
+    ) -> Option<BulkRecipient> {
+        self.bulk_recipients.get(&(client, id, number)).copied()
     }
 
     fn put_bulk_recipient(

@@ -129,6 +129,24 @@ pub(super) fn write_recipients(
     Ok(())
 }
 
+/// A recipient who is claimed.
+pub(super) fn recipient(
+    connection: &Connection,
+    (client, id): BulkKey,
+    number: u32,
+) -> rusqlite::Result<Option<BulkRecipient>> {
+    connection
+        .prepare_cached(
+            "SELECT result, conversation FROM bulk_recipient \
+             WHERE client = ?1 AND bulk = ?2 AND number = ?3",
+        )?
+        .query_row(params![client.0, id.0.as_bytes(), number], |row| {
+            let conversation_id = row.get::<_, Option<u32>>(1)?.map(ConversationId);
+            Ok(BulkRecipient { result: row.get(0)?, conversation_id })
+        })
+        .optional()
+}
+
 /// Newest first, from before `before`.
 pub(super) fn list(
     connection: &Connection,

@@ -303,6 +303,24 @@ impl Queries {
         self.read(move |db| bulks::parts_with(db, client, wanted)).await
     }
 
+    /// How far these recipients have come, those who are not claimed left out.
+    pub async fn bulk_results(
+        &self,
+        client: ClientId,
+        id: BulkId,
+        numbers: Vec<u32>,
+    ) -> Result<Vec<(u32, RecipientResult)>, QueryError> {
+        self.read(move |db| {
+            let mut results = Vec::new();
+            for number in numbers {
+                let found = bulks::recipient(db, (client, id), number)?;
+                results.extend(found.map(|found| (number, found.result)));
+            }
+            Ok(results)
+        })
+        .await
+    }
+
     /// `count` recipients as they were given, from number `first` on; fewer when parts are
     /// missing.
     pub async fn bulk_recipients_given(

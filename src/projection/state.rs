@@ -412,6 +412,19 @@ impl State for FoldState {
         );
     }
 
+    fn bulk_recipient(
+        &mut self,
+        client: ClientId,
+        id: BulkId,
+        number: u32,
+    ) -> Option<BulkRecipient> {
+        if let Some(changed) = self.bulk_recipients.get(&(client, id, number)) {
+            return Some(*changed);
+        }
+        let read = bulks::recipient(&self.connection, (client, id), number);
+        self.kept(read)?
+    }
+
     fn put_bulk_recipient(
         &mut self,
         client: ClientId,

@@ -289,8 +289,8 @@ impl BulkApi {
         if scheduled_at.is_some_and(|at| at.since(now) > SCHEDULE_MAX_MS) {
             return Err(wrong("/scheduled_at", "is more than a year ahead"));
         }
-        let rate_per_second =
-            wanted.rate_per_second.unwrap_or(self.0.settings.bulk_rate_per_second_default);
+        let default = self.0.settings.bulk_rate_per_second_default;
+        let rate_per_second = wanted.rate_per_second.unwrap_or_else(|| default.into());
         Ok(Order { name, content, rate_per_second, scheduled_at })
     }
 

@@ -7,6 +7,7 @@ use crate::{
     command::{
         bulk::{Advanced, BulkDraft, Begun, Finding},
         outbox::Claim,
+        testing::FoldView,
         write::{Done, Write},
     },
     domain::{

@@ -42,6 +42,29 @@ impl<S: State> Folding<'_, S> {
         }
     }
 
+    /// Whoever folded the messages knows all of it. In a rebuild their events are gone.
+    pub(super) fn bulk_recipients_erased(
+        &mut self,
+        id: BulkId,
+        recipients: &[(u32, RecipientResult)],
+    ) {
+        let client = self.client();
+        let Some(bulk) = self.state.bulk(client, id) else { return };
+        let mut after = Bulk::clone(&bulk);
+        for &(number, result) in recipients {
+            let known = self.state.bulk_recipient(client, id, number).is_some();
+            if known || number >= bulk.spec.recipients {
+                continue;
+            }
+            after.progress.counts.add(BulkCounts::of(result));
+            let recipient = BulkRecipient { result, conversation_id: None };
+            self.state.put_bulk_recipient(client, id, number, recipient);
+        }
+        if after != *bulk {
+            self.state.put_bulk(Arc::new(after));
+        }
+    }
+
     pub(super) fn bulk_started(&mut self, id: BulkId) {
         let now = self.event.time;
         self.change_bulk(id, |bulk| {

@@ -129,6 +129,9 @@ impl<S: State> Folding<'_, S> {
                 self.bulk_recipients_discarded(*bulk_id);
             }
             EventData::BulkCreated { bulk_id, spec } => self.bulk_created(*bulk_id, spec),
+            EventData::BulkRecipientsErased { bulk_id, recipients } => {
+                self.bulk_recipients_erased(*bulk_id, recipients);
+            }
             EventData::BulkStarted { bulk_id } => self.bulk_started(*bulk_id),
             EventData::BulkBatchStarted(batch) => self.bulk_batch_started(batch),
             EventData::BulkPaused { bulk_id } => self.bulk_paused(*bulk_id),

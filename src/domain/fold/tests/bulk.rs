@@ -305,6 +305,25 @@ fn parts_are_kept_and_replaced_and_dropped_only_without_their_bulk() {
 }
 
 #[test]
+fn a_bulk_keeps_its_numbers_when_a_recipient_is_erased() {
+    let erased = EventData::BulkRecipientsErased {
+        bulk_id: BULK,
+        recipients: vec![(0, RecipientResult::Read), (7, RecipientResult::Sent)],
+    };
+    let read = EventData::MessageRead(status_of(0, None));
+    let common = [created(2, None), claimed(0, 1, &[])];
+    let mut live = World::given(common.clone().into_iter().chain([queued_to(0), read]));
+    live.unmoved_by(erased.clone());
+    // The messages are gone from the log.
+    let mut state = World::given(common).state;
+    fold(&mut state, &event_of(TENANT, NOON, "system", erased.clone()));
+    fold(&mut state, &event_of(TENANT, NOON, "system", erased));
+    let rebuilt = &state.bulks[&(TENANT, BULK)];
+    assert_eq!(rebuilt.progress.counts, live.bulk().progress.counts);
+    assert_eq!(rebuilt.waiting(), 1);
+}
+
+#[test]
 fn a_message_of_a_bulk_that_nobody_knows_is_of_none() {
     let mut world = World::given([queued_to(0), created(1, None)]);
     assert_eq!(world.state.messages[&(TENANT, bulk::message_id(BULK, 0))].bulk_id, None);
