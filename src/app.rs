@@ -7,6 +7,7 @@
 pub mod days;
 pub mod observability;
 mod sending;
+mod tenants;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,11 +19,11 @@ use tracing::{info, warn};
 
 use self::observability::Readiness;
 use crate::{
-    api::{self, Deps, Edge, Gateways, only_get},
+    api::{self, Deps, Edge, only_get},
     auth::{Auth, cors::Cors, rate_limit::RateLimit},
     bulk,
     command::Commands,
-    config::{Settings, TenantSettings},
+    config::Settings,
     console,
     delivery::{
         listener::Listener,
@@ -31,10 +32,12 @@ use crate::{
         sse::EventStream,
         ws::{ServerDesk, WebSocketEndpoint},
     },
-    domain::ids::ClientId,
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
-    gateway::{lines::TenantLines, outbound::Lines, routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    gateway::{
+        outbound::Lines,
+        tenancy::{ConfiguredTenant, Tenancy},
+    },
     ingest::Ingest,
     projection::{
         follow::{self, EndError},
@@ -83,7 +86,9 @@ impl App {
         let hub = Hub::start(past, settings.feed.clone(), &shutdown);
         let projector = follow::follow(model, log.clone(), hub.clone(), clock.clone(), &shutdown)?;
 
-        let lines = lines(&settings)?;
+        let tenancy = tenancy(&settings)?;
+        tenancy.refresh(queries.setups()).await?;
+        let lines: Arc<dyn Lines> = tenancy.clone();
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
         let commands = Commands::new(log.clone(), queries.clone(), clock.clone())
             .with_consent(&settings.consent)
@@ -117,11 +122,11 @@ impl App {
         let deps = Arc::new(Deps {
             auth: auth.clone(),
             commands: commands.clone(),
-            queries,
+            queries: queries.clone(),
             clock: clock.clone(),
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
-            gateways: gateways(&settings)?,
+            tenancy: tenancy.clone(),
             lines,
         });
         let desk = Arc::new(ServerDesk {
@@ -139,9 +144,13 @@ impl App {
             .with(Cors::new(&settings.cors))
             .with(Edge::new(&settings.api, clock.clone()));
         connections.spawn(listener.serve(endpoint, connections.clone()));
-        days::keep(calendars(&settings), commands.clone(), clock.clone(), &shutdown);
+        tenants::follow(tenancy.clone(), queries, commands.clone(), &shutdown);
+        let calendars = calendars(&settings, tenancy);
+        days::keep(calendars, commands.clone(), clock.clone(), &shutdown);
         let owns = Arc::new(|_client| true);
-        bulk::Runner::new(commands, bulk_queries, clock, settings.bulk.clone(), owns).start(&shutdown);
+        let runner =
+            bulk::Runner::new(commands, bulk_queries, clock, settings.bulk.clone(), owns);
+        runner.start(&shutdown);
         let projector = tokio::spawn(projector.ended());
         info!(%address, "takes requests");
         Ok(Self { address, log, shutdown, connections, drain_max, projector })
@@ -185,31 +194,31 @@ impl App {
     }
 }
 
-/// The gateways, with who is who.
-fn gateways(settings: &Settings) -> anyhow::Result<Gateways> {
-    let routes = Arc::new(Routes::new(&settings.tenant_routing())?);
-    Ok(Gateways {
-        whatsapp_cloud: WhatsAppCloud::new(&settings.whatsapp_cloud, routes.clone())?,
-        waha: Waha::new(&settings.waha, &routes)?,
-    })
-}
-
-/// Every tenant's way out.
-fn lines(settings: &Settings) -> anyhow::Result<Arc<dyn Lines>> {
-    let lines = TenantLines::new(
+/// The tenants, with who is who and who sends for whom.
+fn tenancy(settings: &Settings) -> anyhow::Result<Arc<Tenancy>> {
+    let configured = settings.tenant_routing().into_iter().zip(&settings.tenants);
+    let configured = configured
+        .map(|(routing, tenant)| ConfiguredTenant { routing, time_zone: tenant.time_zone.clone() });
+    let tenancy = Tenancy::new(
         &settings.whatsapp_cloud,
         &settings.waha,
         &settings.provider_http,
-        &settings.tenant_routing(),
+        &settings.credentials,
+        configured.collect(),
     )?;
-    Ok(Arc::new(lines))
+    Ok(Arc::new(tenancy))
 }
 
-fn calendars(settings: &Settings) -> Vec<days::Calendar> {
-    let zone = |tenant: &TenantSettings| {
-        tenant.time_zone.clone().unwrap_or_else(|| settings.api.time_zone.clone())
-    };
-    settings.tenants.iter().map(|tenant| (ClientId(tenant.client_id), zone(tenant))).collect()
+/// Every tenant's calendar, as it is whenever it is asked for.
+fn calendars(
+    settings: &Settings,
+    tenancy: Arc<Tenancy>,
+) -> impl Fn() -> Vec<days::Calendar> + Send + Sync + 'static {
+    let usual = settings.api.time_zone.clone();
+    move || {
+        let zones = tenancy.time_zones().into_iter();
+        zones.map(|(client, zone)| (client, zone.unwrap_or_else(|| usual.clone()))).collect()
+    }
 }
 
 /// Opens the log that the settings name, off the async threads, since it reads and syncs.

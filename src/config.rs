@@ -38,6 +38,7 @@ use crate::{
     },
     outbox::OutboxSettings,
     projection::settings::ProjectionSettings,
+    runtime::keyring::CredentialsSettings,
 };
 
 /// All settings of a process.
@@ -59,6 +60,7 @@ pub struct Settings {
     pub whatsapp_cloud: WhatsAppCloudSettings,
     pub waha: WahaSettings,
     pub provider_http: ProviderHttpSettings,
+    pub credentials: CredentialsSettings,
     pub outbox: OutboxSettings,
     pub bot: BotSettings,
     pub simulator: SimulatorSettings,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::{
     auth::Auth,
     command::Commands,
-    gateway::{outbound::Lines, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    gateway::{outbound::Lines, tenancy::Tenancy},
     ingest::Ingest,
     projection::queries::Queries,
     runtime::clock::Clock,
@@ -38,6 +38,7 @@ mod shapes;
 mod snapshot;
 mod static_pages;
 mod stats;
+mod tenants;
 mod templates;
 mod tickets;
 mod validate;
@@ -57,15 +58,10 @@ pub struct Deps {
     pub commands: Arc<Commands>,
     pub queries: Queries,
     pub ingest: Ingest,
-    pub gateways: Gateways,
+    /// Who is who: who reads providers' webhooks, and how tenants are set up.
+    pub tenancy: Arc<Tenancy>,
     /// Every tenant's way out to its provider.
     pub lines: Arc<dyn Lines>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
-}
-
-/// Who reads providers' webhooks.
-pub struct Gateways {
-    pub whatsapp_cloud: WhatsAppCloud,
-    pub waha: Waha,
 }

@@ -15,7 +15,7 @@ use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry
 use super::{
     Deps, bot::BotApi, bulk::BulkApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
     messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
-    templates::TemplatesApi, tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
+    templates::TemplatesApi, tenants::TenantsApi, tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
 use crate::wire::problem::{Code, Problem};
 
@@ -28,6 +28,7 @@ pub(super) type Resources = (
     StatsApi,
     BotApi,
     WhatsAppApi,
+    TenantsApi,
     TicketsApi,
     IngestApi,
     WebhooksApi,
@@ -43,6 +44,7 @@ fn resources(deps: &Arc<Deps>) -> Resources {
         StatsApi(deps.clone()),
         BotApi(deps.clone()),
         WhatsAppApi(deps.clone()),
+        TenantsApi(deps.clone()),
         TicketsApi(deps.clone()),
         IngestApi(deps.clone()),
         WebhooksApi(deps.clone()),

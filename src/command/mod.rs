@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`intake`] | what gateways and bridges bring: up to [`INTAKE_ITEMS_MAX`] things in one append |
 //! | [`mod@write`] | what people and programs ask for |
+//! | `tenant` | how a tenant is set up |
 //! | [`send`] | a message to be sent: checked and queued |
 //! | [`outbox`] | what the outbox appends: claims and outcomes |
 //! | [`idempotency`] | a write under an `Idempotency-Key`, done once on all instances |
@@ -40,6 +41,7 @@ mod identity;
 mod intake;
 pub mod outbox;
 mod recent;
+mod tenant;
 pub mod send;
 pub mod view;
 pub mod write;

@@ -16,6 +16,7 @@ use super::{
     conversation::{Contact, ConversationStatus},
     ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId},
     message::{Media, MessageKind, MessageStatus, ProviderError, Sender},
+    tenant::{Sealed, TenantSetup},
     time::Timestamp,
     whatsapp::WhatsAppStatus,
 };
@@ -140,6 +141,15 @@ pub enum EventData {
     DayStarted {
         date: String,
         time_zone: String,
+    },
+    /// The tenant was set up, or set up anew: what holds from now on.
+    TenantSetUp(TenantSetup),
+    /// Its credentials were sealed with another key; they are the same. Holds only while the setup
+    /// that it speaks of does.
+    CredentialsResealed {
+        /// The event that brought the sealing that this one replaces.
+        replaces: EventId,
+        sealed: Sealed,
     },
     /// Something of the account that we don't act on, kept as it came.
     UnknownChange {
@@ -349,6 +359,8 @@ impl EventData {
             | EventData::BotStatusChanged { .. }
             | EventData::WhatsappStateChanged { .. }
             | EventData::DayStarted { .. }
+            | EventData::TenantSetUp(_)
+            | EventData::CredentialsResealed { .. }
             | EventData::UnknownChange { .. }
             | EventData::BulkRecipientsAdded(_)
             | EventData::BulkRecipientsDiscarded { .. }

@@ -99,6 +99,8 @@ fn cases() -> Vec<Case> {
         case("pause_bulk", Some("bulk:write"), NotFound),
         case("resume_bulk", Some("bulk:write"), NotFound),
         case("cancel_bulk", Some("bulk:write"), NotFound),
+        case("get_tenant", Some("tenant:write"), NotFound),
+        with_body(case("set_tenant", Some("tenant:write"), NotFound), json!({"time_zone": "UTC"})),
         case("create_ticket", None, OwnOnly),
         with_body(
             case("ingest_messages", Some("ingest:write"), OwnOnly),
@@ -173,6 +175,7 @@ impl Server {
         } else {
             operation.path.replace("{id}", &id.to_string())
         };
+        let path = path.replace("{client_id}", "1");
         let url = format!("{}{path}", self.process.base());
         let mut request = self.client.request(operation.method.clone(), url);
         if let Some(body) = &case.body {

@@ -15,6 +15,7 @@ mod prometheus;
 mod rest;
 mod schemathesis;
 mod stop;
+mod tenants;
 mod webhooks;
 
 #[path = "../support/mod.rs"]

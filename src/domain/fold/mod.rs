@@ -139,6 +139,10 @@ impl<S: State> Folding<'_, S> {
             EventData::BulkCancelled { bulk_id } => self.bulk_cancelled(*bulk_id),
             EventData::BulkCompleted { bulk_id } => self.bulk_completed(*bulk_id),
             EventData::BulkFailed { bulk_id, error } => self.bulk_failed(*bulk_id, error),
+            EventData::TenantSetUp(setup) => self.tenant_set_up(setup),
+            EventData::CredentialsResealed { replaces, sealed } => {
+                self.credentials_resealed(*replaces, sealed);
+            }
             EventData::RequestAnswered(answer) => {
                 self.state.put_answer(self.event.client_id, answer, self.event.time);
             }
