@@ -88,18 +88,17 @@ impl App {
 
         let tenancy = tenancy(&settings)?;
         tenancy.refresh(queries.setups()).await?;
-        let lines: Arc<dyn Lines> = tenancy.clone();
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
         let commands = Commands::new(log.clone(), queries.clone(), clock.clone())
             .with_consent(&settings.consent)
-            .with_sending(sending::deciding(&settings, lines.clone()));
+            .with_sending(sending::deciding(&settings, tenancy.clone()));
         let commands = Arc::new(commands);
         let signals = sending::start(
             &settings,
             log.clone(),
             queries.clone(),
             commands.clone(),
-            lines.clone(),
+            tenancy.clone(),
             clock.clone(),
             &shutdown,
         );
@@ -127,7 +126,6 @@ impl App {
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
             tenancy: tenancy.clone(),
-            lines,
         });
         let desk = Arc::new(ServerDesk {
             auth: auth.clone(),

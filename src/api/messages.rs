@@ -130,8 +130,7 @@ impl MessagesApi {
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
     ) -> Result<AcceptedAnswer<MessageQueued>> {
-        let again =
-            Again { conversation: ConversationId(id.0), message: MessageId(message_id.0) };
+        let again = Again { conversation: ConversationId(id.0), message: MessageId(message_id.0) };
         self.write(&caller, key.request(&[]), Write::SendAgain(again)).await
     }
 }

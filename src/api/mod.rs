@@ -12,12 +12,8 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::Auth,
-    command::Commands,
-    gateway::{outbound::Lines, tenancy::Tenancy},
-    ingest::Ingest,
-    projection::queries::Queries,
-    runtime::clock::Clock,
+    auth::Auth, command::Commands, gateway::tenancy::Tenancy, ingest::Ingest,
+    projection::queries::Queries, runtime::clock::Clock,
 };
 
 mod answer;
@@ -38,8 +34,8 @@ mod shapes;
 mod snapshot;
 mod static_pages;
 mod stats;
-mod tenants;
 mod templates;
+mod tenants;
 mod tickets;
 mod validate;
 mod webhooks;

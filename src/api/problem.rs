@@ -67,9 +67,8 @@ impl From<CommandError> for Problem {
                 .errors(vec![FieldError::at_pointer(format!("/{field}"), reason)]),
             CommandError::Conflict { reason } => Problem::new(Code::Conflict).detail(reason),
             CommandError::InvalidFields(problems) => {
-                let error = |problem: FieldProblem| {
-                    FieldError::at_pointer(problem.pointer, problem.detail)
-                };
+                let error =
+                    |problem: FieldProblem| FieldError::at_pointer(problem.pointer, problem.detail);
                 invalid_body(problems.into_iter().map(error).collect())
             }
             CommandError::NoSuchMessage => of_command(Code::NotFound, &error),

@@ -246,9 +246,9 @@ impl TenantsApi {
         let (sealed, credentials) = match wanted.credentials {
             Some(given) => {
                 let credentials = credentials_of(given);
-                let sealed = tenancy.seal(client, &credentials).map_err(|error| {
-                    Problem::new(Code::NotSupported).detail(error.to_string())
-                })?;
+                let sealed = tenancy
+                    .seal(client, &credentials)
+                    .map_err(|error| Problem::new(Code::NotSupported).detail(error.to_string()))?;
                 (Some(sealed), credentials)
             }
             None => tenancy.sealed(client).map_or_else(

@@ -15,7 +15,10 @@ use crate::{
         message::{Media, NOT_SENDABLE_CODE, ProviderError},
     },
     event_log::EventLog,
-    gateway::outbound::{Account, Line, Lines, MediaSource, SendError},
+    gateway::{
+        outbound::{Account, Line, Lines, MediaSource, SendError},
+        tenancy::Tenancy,
+    },
     outbox::{
         self, MediaAtProvider, Signals, TenantRate,
         membership::{InstanceId, SingleInstance},
@@ -39,7 +42,7 @@ pub fn start(
     log: Arc<dyn EventLog>,
     queries: Queries,
     commands: Arc<Commands>,
-    lines: Arc<dyn Lines>,
+    tenancy: Arc<Tenancy>,
     clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
 ) -> Signals {
@@ -47,23 +50,25 @@ pub fn start(
         log,
         commands,
         view: Arc::new(queries),
-        lines,
+        rates: rates(settings, tenancy.clone()),
+        lines: tenancy,
         media: Arc::new(NoUploads),
         membership: Arc::new(SingleInstance::new(InstanceId(clock.new_id()))),
         clock,
-        rates: rates(settings),
         settings: settings.outbox.clone(),
     };
     outbox::start(deps, shutdown)
 }
 
-fn rates(settings: &Settings) -> TenantRate {
+/// What was set at run time wins over the configuration.
+fn rates(settings: &Settings, tenancy: Arc<Tenancy>) -> TenantRate {
     let tenants = settings.tenants.iter();
-    let own = tenants.filter_map(|tenant| {
-        Some((ClientId(tenant.client_id), tenant.messages_per_second?))
-    });
+    let own = tenants
+        .filter_map(|tenant| Some((ClientId(tenant.client_id), tenant.messages_per_second?)));
     let own: HashMap<_, _> = own.collect();
-    Arc::new(move |client| own.get(&client).copied())
+    Arc::new(move |client| {
+        tenancy.messages_per_second(client).or_else(|| own.get(&client).copied())
+    })
 }
 
 /// Which provider a tenant's line goes to.

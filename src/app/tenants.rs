@@ -10,9 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::warn;
 
 use crate::{
-    command::Commands,
-    gateway::tenancy::Tenancy,
-    projection::queries::Queries,
+    command::Commands, gateway::tenancy::Tenancy, projection::queries::Queries,
     runtime::shutdown::Shutdown,
 };
 

@@ -4,9 +4,9 @@
 //! | --- | --- |
 //! | [`intake`] | what gateways and bridges bring: up to [`INTAKE_ITEMS_MAX`] things in one append |
 //! | [`mod@write`] | what people and programs ask for |
-//! | `tenant` | how a tenant is set up |
 //! | [`send`] | a message to be sent: checked and queued |
 //! | [`outbox`] | what the outbox appends: claims and outcomes |
+//! | `tenant` | how a tenant is set up |
 //! | [`idempotency`] | a write under an `Idempotency-Key`, done once on all instances |
 //! | [`bulk`] | bulks: taken in, claimed from, controlled |
 //! | [`consent`] | words by which a contact forbids, or allows again, marketing messages |
@@ -41,8 +41,8 @@ mod identity;
 mod intake;
 pub mod outbox;
 mod recent;
-mod tenant;
 pub mod send;
+mod tenant;
 pub mod view;
 pub mod write;
 

@@ -36,10 +36,19 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The provider took it and calls it so.
-    Sent { wa_message_id: String, dedupe_key: String },
-    Failed { error: ProviderError },
+    Sent {
+        wa_message_id: String,
+        dedupe_key: String,
+    },
+    Failed {
+        error: ProviderError,
+    },
     /// Surely not sent, and to be tried again.
-    Released { bulk_id: Option<BulkId> },
+    Released {
+        bulk_id: Option<BulkId>,
+        /// The claim that is given back.
+        claim: EventId,
+    },
     /// Nobody knows.
     Doubted,
 }
@@ -111,9 +120,12 @@ impl Commands {
             Outcome::Failed { error } => {
                 EventData::MessageFailed(StatusChange { error: Some(error.clone()), ..change })
             }
-            Outcome::Released { bulk_id } => {
-                EventData::SendReleased { conversation_id, message_id, bulk_id: *bulk_id }
-            }
+            Outcome::Released { bulk_id, claim } => EventData::SendReleased {
+                conversation_id,
+                message_id,
+                bulk_id: *bulk_id,
+                claim: Some(*claim),
+            },
             Outcome::Doubted => EventData::SendDoubted { conversation_id, message_id },
         }
     }

@@ -80,14 +80,23 @@ pub struct WhatsAppUpdate {
 /// lives on in another is answered as that one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Done {
-    Opened { conversation: Conversation, created: bool },
-    Changed { conversation: Conversation },
-    Read { conversation: Conversation },
+    Opened {
+        conversation: Conversation,
+        created: bool,
+    },
+    Changed {
+        conversation: Conversation,
+    },
+    Read {
+        conversation: Conversation,
+    },
     Bot(Bot),
     WhatsApp(WhatsApp),
     Bulk(Bulk),
     /// It waits to be sent.
-    Queued { message: Message },
+    Queued {
+        message: Message,
+    },
 }
 
 /// A decision: where it leads, and the event that leads there, if anything changes.

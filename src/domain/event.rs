@@ -86,6 +86,10 @@ pub enum EventData {
         /// The bulk it is of, so that whoever follows the log knows its place in line.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bulk_id: Option<BulkId>,
+        /// The claim that is given back, by the id of its event. One that comes to be stored late
+        /// gives no later claim back. `None`: whichever there is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claim: Option<EventId>,
     },
     /// The provider was called and nobody knows what came of it. It is not sent again by itself.
     SendDoubted {

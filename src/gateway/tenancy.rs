@@ -172,8 +172,9 @@ impl Tenancy {
             .iter()
             .filter(|tenant| !run_time.contains_key(&tenant.routing.client))
             .map(|tenant| (tenant.routing.client, tenant.time_zone.clone()));
-        let set_up =
-            run_time.iter().map(|(client, tenant)| (*client, tenant.stored.setup.time_zone.clone()));
+        let set_up = run_time
+            .iter()
+            .map(|(client, tenant)| (*client, tenant.stored.setup.time_zone.clone()));
         configured.chain(set_up).collect()
     }
 
@@ -300,10 +301,8 @@ impl Tenancy {
     fn routing(&self, left_out: Option<ClientId>, locked: bool) -> Vec<TenantRouting> {
         let run_time = self.run_time.lock();
         let configured = self.configured.iter().map(|tenant| &tenant.routing);
-        let mut routing: Vec<TenantRouting> = configured
-            .filter(|routing| !run_time.contains_key(&routing.client))
-            .cloned()
-            .collect();
+        let mut routing: Vec<TenantRouting> =
+            configured.filter(|routing| !run_time.contains_key(&routing.client)).cloned().collect();
         // In the order in which they were made, so that of two that clash the earlier one holds.
         let mut set_up: Vec<&RunTime> =
             run_time.values().filter(|tenant| locked || !tenant.locked).collect();
@@ -324,9 +323,8 @@ impl Tenancy {
 
     /// All of them, or, where they clash, as many as can be.
     fn usable(&self, all: Vec<TenantRouting>) -> (Option<Receivers>, Vec<TenantRouting>) {
-        let build = |routing: &[TenantRouting]| {
-            receivers(&self.shared_cloud, &self.shared_waha, routing)
-        };
+        let build =
+            |routing: &[TenantRouting]| receivers(&self.shared_cloud, &self.shared_waha, routing);
         if let Ok(receivers) = build(&all) {
             return (Some(receivers), all);
         }

@@ -24,10 +24,16 @@ pub(super) enum Verdict {
     /// It takes messages: it took this one, or refused it for its own sake.
     Taken,
     /// This message alone is to be tried again.
-    Later { after: Option<Duration> },
+    Later {
+        after: Option<Duration>,
+    },
     /// All messages of the number have to wait.
-    Patience { after: Option<Duration> },
-    Refused { error: ProviderError },
+    Patience {
+        after: Option<Duration>,
+    },
+    Refused {
+        error: ProviderError,
+    },
     TemplateRefused,
     /// It did not answer.
     Silent,
@@ -56,7 +62,7 @@ pub(super) async fn run(shared: &Shared, client: ClientId, ready: Ready) -> (End
     };
     metrics::histogram!(names::PROVIDER_SECONDS).record(started.elapsed().as_secs_f64());
     let patience = Patience::left(shared, &ready);
-    let (outcome, verdict) = judge(answer, &ready.picked.waiting, patience);
+    let (outcome, verdict) = judge(answer, &ready, patience);
     metrics::counter!(names::OUTBOX_MESSAGES, "outcome" => label(&outcome)).increment(1);
     let again_after = match (&outcome, &verdict) {
         (Outcome::Released { .. }, Verdict::Later { after }) => {
@@ -169,11 +175,13 @@ fn outbound(
 /// provider's words, so that a person sees why; those behind it wait.
 fn judge(
     answer: Result<Accepted, SendError>,
-    waiting: &Waiting,
+    ready: &Ready,
     patience: Patience,
 ) -> (Outcome, Verdict) {
     let again = |error: ProviderError, is_left: bool| match is_left {
-        true => Outcome::Released { bulk_id: waiting.class.bulk_id() },
+        true => {
+            Outcome::Released { bulk_id: ready.picked.waiting.class.bulk_id(), claim: ready.claim }
+        }
         false => Outcome::Failed { error },
     };
     match answer {

@@ -61,10 +61,10 @@ pub mod view;
 #[cfg(test)]
 mod tests;
 
-pub use self::{settings::OutboxSettings, signals::Signals};
 use self::{
     call::Ended, engine::Engine, load::Loaded, membership::Membership, round::RoundEnd, view::View,
 };
+pub use self::{settings::OutboxSettings, signals::Signals};
 
 /// Calls under way at once, over all tenants; each is a connection and some memory.
 pub const CALLS_MAX: usize = 2048;

@@ -8,9 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{Event, Shared, call::Ended};
 use crate::{
-    command::outbox::Settled,
-    domain::ids::Position,
-    event_log::AppendError,
+    command::outbox::Settled, domain::ids::Position, event_log::AppendError,
     runtime::backoff::Backoff,
 };
 

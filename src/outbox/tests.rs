@@ -24,6 +24,21 @@ use crate::{
     event_log::StreamName,
 };
 
+#[test]
+fn a_release_that_is_stored_late_gives_no_later_claim_back() {
+    use super::stream::{Look, Standing};
+    use crate::domain::ids::EventId;
+    let number = |number| EventId(uuid::Uuid::from_u128(number));
+    let claimed = |standing| Look {
+        conversation: ConversationId(1),
+        standing: Standing::Claimed(standing),
+        revision: None,
+    };
+    assert!(claimed(number(1)).gives_back(Some(number(1))));
+    assert!(!claimed(number(2)).gives_back(Some(number(1))));
+    assert!(claimed(number(2)).gives_back(None), "a person's");
+}
+
 /// Nobody was sent a message twice, nobody was forgotten, and what is said is so.
 fn compare(messages: &HashMap<MessageId, Message>, provider: &Provider) {
     let taken = provider.taken();
@@ -177,7 +192,7 @@ async fn crashes_at_random_moments_send_nobody_twice_and_forget_nobody() {
         let messages = world.until_quiet().await;
         assert_eq!(messages.len(), 200);
         compare(&messages, &provider);
-    in_order(&provider);
+        in_order(&provider);
         outbox.stop().await;
     }
 }
@@ -251,6 +266,7 @@ async fn a_claim_of_a_dead_process_is_in_doubt_and_never_sent() {
         conversation_id: ConversationId(1),
         message_id: first,
         bulk_id: None,
+        claim: None,
     };
     world.append(stream, released).await;
     let messages = world.until_quiet().await;

@@ -165,7 +165,9 @@ fn merged_into(
         .prepare_cached(
             "SELECT row FROM conversation WHERE row BETWEEN ?1 AND ?2 AND merged_into = ?3",
         )?
-        .query_map(params![first, last, into.0], |row| row.get(0).map(|row| conversation_of(row).1))?
+        .query_map(params![first, last, into.0], |row| {
+            row.get(0).map(|row| conversation_of(row).1)
+        })?
         .collect()
 }
 

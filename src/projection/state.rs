@@ -23,8 +23,8 @@ use super::{
     bulks,
     settings::ProjectionSettings,
     stored::{
-        Json, StoredUuid, conversation_columns, conversation_row, key_hash, message_columns, read_conversation,
-        read_message,
+        Json, StoredUuid, conversation_columns, conversation_row, key_hash, message_columns,
+        read_conversation, read_message,
     },
     write_back::WriteBack,
 };
@@ -444,12 +444,7 @@ impl State for FoldState {
     fn put_setup(&mut self, setup: StoredSetup) {
         self.execute(
             "INSERT OR REPLACE INTO setup (client, event, at, setup) VALUES (?1, ?2, ?3, ?4)",
-            params![
-                setup.client_id.0,
-                setup.event.0.as_bytes(),
-                setup.at,
-                Json(&setup.setup)
-            ],
+            params![setup.client_id.0, setup.event.0.as_bytes(), setup.at, Json(&setup.setup)],
         );
     }
 

@@ -115,8 +115,7 @@ impl Keyring {
         let (_, cipher) = found.ok_or_else(|| OpenError::NoSuchKey { key_id: key_id() })?;
         let broken = || OpenError::Broken { key_id: key_id() };
         let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(|_| broken());
-        let nonce: [u8; NONCE_BYTES] =
-            decode(&sealed.nonce)?.try_into().map_err(|_| broken())?;
+        let nonce: [u8; NONCE_BYTES] = decode(&sealed.nonce)?.try_into().map_err(|_| broken())?;
         let ciphertext = decode(&sealed.ciphertext)?;
         let payload = Payload { msg: &ciphertext, aad: context.as_bytes() };
         cipher.decrypt(&nonce.into(), payload).map_err(|_| broken())

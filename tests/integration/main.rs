@@ -14,6 +14,7 @@ mod peers;
 mod prometheus;
 mod rest;
 mod schemathesis;
+mod sending;
 mod stop;
 mod tenants;
 mod webhooks;

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use condorito::{
-    gateway::simulator::provider::{Faults, LedgerView, ProviderSimulator, ProviderSimulatorSettings},
+    gateway::simulator::provider::{
+        Faults, LedgerView, ProviderSimulator, ProviderSimulatorSettings,
+    },
     runtime::{clock::SystemClock, secret::Secret},
 };
 use reqwest::{Method, Response, StatusCode};
@@ -118,6 +120,22 @@ impl Stage {
         if let Some(body) = body {
             request = request.body(body);
         }
+        request.send().await.expect("an answer")
+    }
+
+    /// The same for another caller, whose token is among the headers.
+    pub async fn call_as(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Response {
+        let mut request = self.client.request(method, format!("{}{path}", self.base()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.timeout(STUCK).body(body.unwrap_or_default());
         request.send().await.expect("an answer")
     }
 

@@ -341,11 +341,7 @@ mod tests {
             ),
             (
                 r#"{"type":"typing","data":{"conversation_id":3,"typing":true}}"#,
-                Command::Typing {
-                    mark: Ref::NONE,
-                    conversation: ConversationId(3),
-                    typing: true,
-                },
+                Command::Typing { mark: Ref::NONE, conversation: ConversationId(3), typing: true },
             ),
             (
                 r#"{"type":"send_message","ref":"m","data":{"conversation_id":3,"text":"hola","client_ref":"c1"}}"#,
@@ -415,8 +411,7 @@ mod tests {
         assert_eq!(Ack::of(Ref::NONE).to_json(), br#"{"type":"ack","data":{"ref":null}}"#);
         let queued = serde_json::json!({"id": "a", "status": "queued"});
         let ack = Ack { message: Some(queued), ..Ack::of(mark("1")) };
-        let expected =
-            r#"{"type":"ack","data":{"ref":1,"message":{"id":"a","status":"queued"}}}"#;
+        let expected = r#"{"type":"ack","data":{"ref":1,"message":{"id":"a","status":"queued"}}}"#;
         assert_eq!(String::from_utf8(ack.to_json()).expect("text"), expected);
     }
 }

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use super::Folding;
 use crate::domain::{
-    conversation::{
-        CLAIMED_MAX, Contact, Conversation, ConversationStatus, MarketingPreference,
-    },
+    conversation::{CLAIMED_MAX, Contact, Conversation, ConversationStatus, MarketingPreference},
     event::ConversationChange,
     ids::{ConversationId, IdentityHash},
     public::PublicEvent,

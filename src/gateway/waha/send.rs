@@ -109,8 +109,7 @@ fn line(account: &Account) -> Result<Line<'_>, SendError> {
 fn chat_id(to: &Recipient) -> Result<String, SendError> {
     let digits = |id: &String| {
         let digits = id.strip_prefix('+').unwrap_or(id);
-        let is_number =
-            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         is_number.then(|| digits.to_owned())
     };
     if let Some(number) = to.phone.as_ref().and_then(digits).or(to.wa_id.as_ref().and_then(digits))

@@ -86,7 +86,8 @@ async fn every_kind_has_its_endpoint() {
     };
     let file = json!({"url": "https://x/y", "mimetype": "x/y"});
     let place = json!({"latitude": 1.5, "longitude": 2.5, "name": "Casa"});
-    let card = json!({"contacts": [{"name": {"formatted_name": "A"}, "phones": [{"phone": "+1"}]}]});
+    let card =
+        json!({"contacts": [{"name": {"formatted_name": "A"}, "phones": [{"phone": "+1"}]}]});
     let cases = [
         (of(MessageKind::Image, json!({}), false), "POST /api/sendImage", "file", file.clone()),
         (of(MessageKind::Video, json!({}), false), "POST /api/sendVideo", "file", file.clone()),
@@ -134,7 +135,11 @@ async fn every_engine_names_the_message_in_its_own_way() {
         json!({"_data": {"id": {"_serialized": "true_5@c.us_AAA"}}}),
     ];
     for answer in answers {
-        assert_eq!(sent(Reply::Json(201, answer.clone())).await.unwrap().dedupe_key, "AAA", "{answer}");
+        assert_eq!(
+            sent(Reply::Json(201, answer.clone())).await.unwrap().dedupe_key,
+            "AAA",
+            "{answer}"
+        );
     }
     let unnamed = sent(Reply::Json(201, json!({"ok": true}))).await;
     assert!(matches!(unnamed, Err(SendError::InDoubt { .. })), "{unnamed:?}");

@@ -92,10 +92,12 @@ fn payload(message: &mut OutboundMessage, value: Value) {
 #[tokio::test]
 async fn a_text_goes_out_with_our_id_and_comes_back_with_metas() {
     let peer = Peer::start(vec![taken()]).await;
-    let message =
-        OutboundMessage { reply_to: Some("wamid.0".to_owned()), ..text() };
+    let message = OutboundMessage { reply_to: Some("wamid.0".to_owned()), ..text() };
     let accepted = sender(&peer.url).send(&account(), &ana(), &message).await.unwrap();
-    assert_eq!((accepted.wa_message_id.as_str(), accepted.dedupe_key.as_str()), ("wamid.1", "wamid.1"));
+    assert_eq!(
+        (accepted.wa_message_id.as_str(), accepted.dedupe_key.as_str()),
+        ("wamid.1", "wamid.1")
+    );
     assert_eq!(
         peer.asked()[0].json(),
         json!({
@@ -139,7 +141,10 @@ async fn every_kind_has_metas_form() {
         (with(MessageKind::Sticker, |m| m.media = id()), json!({"id": "44"})),
         (
             with(MessageKind::Template, |m| {
-                payload(m, json!({"name": "hi", "language": "es_CO", "components": [{"type": "body"}]}));
+                payload(
+                    m,
+                    json!({"name": "hi", "language": "es_CO", "components": [{"type": "body"}]}),
+                );
             }),
             json!({"name": "hi", "language": {"code": "es_CO"}, "components": [{"type": "body"}]}),
         ),
@@ -319,8 +324,10 @@ async fn reading_and_typing_are_one_call() {
 
 #[tokio::test]
 async fn templates_come_page_by_page() {
-    let template = |name: &str| json!({"name": name, "language": "es", "status": "APPROVED",
-                                       "category": "UTILITY", "components": [{"type": "BODY"}]});
+    let template = |name: &str| {
+        json!({"name": name, "language": "es", "status": "APPROVED",
+                                       "category": "UTILITY", "components": [{"type": "BODY"}]})
+    };
     let peer = Peer::start(vec![
         Reply::Json(
             200,
@@ -383,7 +390,10 @@ async fn an_upload_is_a_form_with_one_file() {
     let asked = &peer.asked()[0];
     assert_eq!(asked.line, "POST /v24.0/101/media");
     let body = String::from_utf8(asked.body.clone()).unwrap();
-    assert!(body.contains("filename=\"ab.png\"\r\ncontent-type: image/png\r\n\r\nbytes\r\n--"), "{body}");
+    assert!(
+        body.contains("filename=\"ab.png\"\r\ncontent-type: image/png\r\n\r\nbytes\r\n--"),
+        "{body}"
+    );
     assert_eq!(asked.header("content-length"), Some(body.len().to_string().as_str()));
 }
 

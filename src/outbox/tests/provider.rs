@@ -1,11 +1,7 @@
 //! A provider in the same process, with a ledger: what it was asked to send, what it took, and
 //! what it said. Its moods come from a seed.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -13,11 +9,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::Instant;
 
 use crate::{
-    domain::{
-        ids::MessageId,
-        message::ProviderError,
-        whatsapp::WhatsAppStatus,
-    },
+    domain::{ids::MessageId, message::ProviderError, whatsapp::WhatsAppStatus},
     gateway::outbound::{
         Accepted, Account, MediaDownload, MediaSource, MediaUpload, Outbound, OutboundMessage,
         Recipient, RemoteMedia, RetryScope, SendError, Session, Stopped, Template,

@@ -7,11 +7,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use tokio::{
-    sync::watch,
-    task::AbortHandle,
-    time::Instant,
-};
+use tokio::{sync::watch, task::AbortHandle, time::Instant};
 use uuid::Uuid;
 
 use super::{
@@ -375,8 +371,7 @@ impl World {
 
     pub async fn open(&self, conversation: u32) {
         let conversation_id = ConversationId(conversation);
-        let contact =
-            Contact { phone: Some(format!("+34{conversation}")), ..Contact::default() };
+        let contact = Contact { phone: Some(format!("+34{conversation}")), ..Contact::default() };
         let data = EventData::ConversationOpened { conversation_id, contact };
         self.append(StreamName::Conversation(CLIENT, conversation_id), data).await;
     }
@@ -428,9 +423,10 @@ impl World {
         for _ in 0..100_000 {
             tokio::time::sleep(Duration::from_millis(250)).await;
             let state = self.state().await;
-            let open = state.messages.values().any(|message| {
-                message.status == MessageStatus::Queued && message.error.is_none()
-            });
+            let open = state
+                .messages
+                .values()
+                .any(|message| message.status == MessageStatus::Queued && message.error.is_none());
             if !open {
                 let messages = state.messages.values();
                 return messages.map(|it| (it.id, Message::clone(it))).collect();

@@ -101,9 +101,9 @@ fn handed(number: &str, body: &Value) -> Result<Handed, i64> {
     let content = &body[kind];
     let text = content["body"].as_str();
     let is_sound = match kind {
-        "text" => text.is_some_and(|text| {
-            !text.is_empty() && text.chars().count() <= TEXT_CHARS_MAX
-        }),
+        "text" => {
+            text.is_some_and(|text| !text.is_empty() && text.chars().count() <= TEXT_CHARS_MAX)
+        }
         "image" | "video" | "audio" | "document" | "sticker" => {
             content["id"].is_string() || content["link"].is_string()
         }

@@ -36,7 +36,10 @@ const NO_ADDRESS_YET: Duration = Duration::from_millis(50);
 /// Something to be told.
 #[derive(Debug, Clone)]
 pub(super) enum Parcel {
-    CloudStatus { phone_number_id: String, status: Value },
+    CloudStatus {
+        phone_number_id: String,
+        status: Value,
+    },
     /// A whole body.
     Cloud(Vec<u8>),
     Waha(Vec<u8>),

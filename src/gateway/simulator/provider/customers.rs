@@ -31,7 +31,8 @@ const ANSWERS: &[&str] = &[
     "Un momento y le confirmo",
     "¿Puedo pagar por transferencia?",
 ];
-const OF_TEMPLATES: &[&str] = &["Sí, me interesa", "Gracias por avisar", "¿Hasta cuándo va?", "STOP"];
+const OF_TEMPLATES: &[&str] =
+    &["Sí, me interesa", "Gracias por avisar", "¿Hasta cuándo va?", "STOP"];
 
 /// Lets the recipient of this message answer it after a while.
 pub(super) fn answer(shared: &Arc<Shared>, handed: &Handed, wa_message_id: &str) {

@@ -197,8 +197,7 @@ mod tests {
     fn the_shelf_is_bounded() {
         let mut shelf = Shelf::default();
         let large = Bytes::from(vec![0; SHELF_BYTES_MAX / 2]);
-        let ids: Vec<String> =
-            (0..3).map(|_| shelf.put("x/y".to_owned(), large.clone())).collect();
+        let ids: Vec<String> = (0..3).map(|_| shelf.put("x/y".to_owned(), large.clone())).collect();
         assert!(shelf.get(&ids[0]).is_none());
         assert!(shelf.get(&ids[2]).is_some());
     }

@@ -38,11 +38,11 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
+use self::{courier::Courier, ledger::Ledger, limits::Limits, media::Shelf};
 pub use self::{
     ledger::{Entry, LedgerView, Outcome},
     settings::{Faults, ProviderSimulatorSettings},
 };
-use self::{courier::Courier, ledger::Ledger, limits::Limits, media::Shelf};
 use crate::runtime::{clock::Clock, shutdown::Shutdown};
 
 /// The provider could not be started.
@@ -85,8 +85,9 @@ impl ProviderSimulator {
         let address = settings.address.clone();
         let listen_error = |source| ProviderSimulatorError::Listen { address, source };
         let listener = TcpListener::bind(&settings.address).await.map_err(listen_error)?;
-        let address = listener.local_addr().map_err(|source| {
-            ProviderSimulatorError::Listen { address: settings.address.clone(), source }
+        let address = listener.local_addr().map_err(|source| ProviderSimulatorError::Listen {
+            address: settings.address.clone(),
+            source,
         })?;
         let shutdown = Shutdown::new();
         let (courier, round) = Courier::new();

@@ -16,8 +16,9 @@ const LATE_FACTOR: u32 = 10;
 /// How long after its webhook an answer comes that is outrun by it.
 const OUTRUN: Duration = Duration::from_millis(120);
 /// Errors that pass, or that mean this recipient alone: with their HTTP status.
-const PASSING_ERRORS: &[i64] =
-    &[130_429, 131_056, 131_000, 131_016, 80_007, 4, 2, 131_026, 131_047, 131_049, 131_050, 130_472];
+const PASSING_ERRORS: &[i64] = &[
+    130_429, 131_056, 131_000, 131_016, 80_007, 4, 2, 131_026, 131_047, 131_049, 131_050, 130_472,
+];
 /// Codes of messages that were taken and fail afterwards.
 const LATER_ERRORS: &[i64] = &[131_026, 131_049, 131_053, 131_000];
 
@@ -46,7 +47,11 @@ pub(super) enum Plan {
     Refuse(i64),
     /// The connection ends, and it was not taken.
     Cut,
-    Take { answering: Answering, statuses: Vec<Told>, outcome: Outcome },
+    Take {
+        answering: Answering,
+        statuses: Vec<Told>,
+        outcome: Outcome,
+    },
 }
 
 pub(super) fn plan(
@@ -177,9 +182,9 @@ mod tests {
         assert!(answered(Answering::Never) > 5);
         assert!(answered(Answering::Outrun(OUTRUN)) > 50);
         assert!(answered(Answering::AtOnce) > 1500);
-        let untold = count(&|plan| {
-            matches!(plan, Plan::Take { outcome: Outcome::Untold, statuses, .. } if statuses.is_empty())
-        });
+        let untold = count(
+            &|plan| matches!(plan, Plan::Take { outcome: Outcome::Untold, statuses, .. } if statuses.is_empty()),
+        );
         assert!(untold > 10);
     }
 

@@ -160,9 +160,7 @@ async fn route(shared: &Arc<Shared>, call: &Call) -> Reply {
             Err(error) => Reply::Json(400, json!({"message": error.to_string()})),
         },
         (_, ["api", ..]) => waha::answer(shared, call, &path[1..]).await,
-        (_, [version, rest @ ..]) if is_version(version) => {
-            cloud::answer(shared, call, rest).await
-        }
+        (_, [version, rest @ ..]) if is_version(version) => cloud::answer(shared, call, rest).await,
         _ => cloud::answer(shared, call, &path).await,
     }
 }

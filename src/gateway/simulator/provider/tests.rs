@@ -54,10 +54,8 @@ impl World {
             ..ProviderHttpSettings::default()
         })
         .unwrap();
-        let cloud = WhatsAppCloudSettings {
-            graph_url: provider.url(),
-            ..WhatsAppCloudSettings::default()
-        };
+        let cloud =
+            WhatsAppCloudSettings { graph_url: provider.url(), ..WhatsAppCloudSettings::default() };
         let cloud = WhatsAppCloudSender::new(&cloud, http.clone());
         Self { provider, inbox, cloud, waha: WahaSender::new(http) }
     }

@@ -121,13 +121,7 @@ fn echo(shared: &Shared, handed: &Handed, chat: &str, id: &str) -> Parcel {
     Parcel::Waha(event(shared, handed, "message.any", &payload))
 }
 
-fn acknowledgement(
-    shared: &Shared,
-    handed: &Handed,
-    chat: &str,
-    id: &str,
-    told: Told,
-) -> Parcel {
+fn acknowledgement(shared: &Shared, handed: &Handed, chat: &str, id: &str, told: Told) -> Parcel {
     let (ack, name) = match told.status {
         Outcome::Failed => (-1, "ERROR"),
         Outcome::Untold => (0, "PENDING"),

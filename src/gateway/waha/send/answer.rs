@@ -39,18 +39,13 @@ pub(super) fn refusal(answer: &Answer, sending: bool) -> SendError {
         title: json["error"].as_str().map_or_else(|| format!("HTTP {status}"), scrubbed),
         detail: told.unwrap_or_else(|| "WAHA gave no reason that can be read.".to_owned()),
     };
-    let retry = |error| SendError::Retry {
-        error,
-        after: answer.retry_after,
-        scope: RetryScope::Number,
-    };
+    let retry =
+        |error| SendError::Retry { error, after: answer.retry_after, scope: RetryScope::Number };
     match status {
         429 => retry(error),
         // The session is not working: it starts, or waits for a person.
         422 if json["status"] == "STARTING" => retry(error),
-        422 if json["status"].is_string() => {
-            SendError::Stopped { error, what: Stopped::Number }
-        }
+        422 if json["status"].is_string() => SendError::Stopped { error, what: Stopped::Number },
         // The key, or a session that isn't there.
         401 | 403 | 404 => SendError::Stopped { error, what: Stopped::Number },
         408 | 500..=599 if sending && !never_sent(&error) => SendError::InDoubt {

@@ -67,19 +67,15 @@ impl WahaSender {
 /// Puts a medium into a `data:` address, which [`inlined`] takes apart again.
 pub(super) async fn inline(mut media: MediaUpload) -> Result<MediaSource, SendError> {
     let too_large = || {
-        final_error(
-            "The medium is too large",
-            "Through WAHA at most 16 MiB can be sent from here.",
-        )
+        final_error("The medium is too large", "Through WAHA at most 16 MiB can be sent from here.")
     };
     if media.length > MAX_INLINE_BYTES {
         return Err(too_large());
     }
     let mut bytes = Vec::with_capacity(media.length as usize);
     while let Some(chunk) = media.bytes.next().await {
-        let chunk = chunk.map_err(|_| {
-            final_error("The medium can't be read", "It ended before its end.")
-        })?;
+        let chunk = chunk
+            .map_err(|_| final_error("The medium can't be read", "It ended before its end."))?;
         if (bytes.len() + chunk.len()) as u64 > MAX_INLINE_BYTES {
             return Err(too_large());
         }

@@ -35,9 +35,8 @@ pub(super) fn message(to: &Recipient, message: &OutboundMessage) -> Result<Value
 
 /// The field that names the recipient, and its value.
 fn address(to: &Recipient) -> Result<(&'static str, String), SendError> {
-    let is_number = |id: &&String| {
-        (6..=15).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit())
-    };
+    let is_number =
+        |id: &&String| (6..=15).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit());
     if let Some(wa_id) = to.wa_id.as_ref().filter(is_number) {
         return Ok(("to", format!("+{wa_id}")));
     }

@@ -41,8 +41,19 @@ pub(super) fn class_of(code: i64) -> Option<Class> {
         130_429 | 4 | 80_007 | 131_016 | 2 => retry(RetryScope::Number),
         131_057 => Some(Class::Retry(RetryScope::Number, Some(UPGRADE_LASTS))),
         131_056 | 131_000 => retry(RetryScope::Recipient),
-        131_048 | 368 | 131_031 | 190 | 0 | 3 | 10 | 200..=299 | 131_042 | 131_064 | 131_005
-        | 131_045 | 133_010 => Some(Class::Stop(Stopped::Number)),
+        131_048
+        | 368
+        | 131_031
+        | 190
+        | 0
+        | 3
+        | 10
+        | 200..=299
+        | 131_042
+        | 131_064
+        | 131_005
+        | 131_045
+        | 133_010 => Some(Class::Stop(Stopped::Number)),
         132_015 | 132_016 => Some(Class::Stop(Stopped::Template)),
         // The recipient: undeliverable, outside the window, held back, opted out, in an
         // experiment, not supported, ourselves, not on the test list, no number for this template.
@@ -65,8 +76,8 @@ pub(super) fn refusal(answer: &Answer, json: Option<&Value>, sending: bool) -> S
         Some(told) => {
             let error = provider_error(told);
             let class = told["code"].as_i64().and_then(class_of);
-            let passing = told["is_transient"].as_bool() == Some(true)
-                && answer.status.is_client_error();
+            let passing =
+                told["is_transient"].as_bool() == Some(true) && answer.status.is_client_error();
             let passing = passing.then_some(Class::Retry(RetryScope::Recipient, None));
             (error, class.or(passing))
         }
@@ -114,9 +125,6 @@ fn provider_error(told: &Value) -> ProviderError {
         title: text(&told["error_user_title"])
             .or_else(|| message.clone())
             .unwrap_or_else(|| "refused".to_owned()),
-        detail: details
-            .or_else(|| text(&told["error_user_msg"]))
-            .or(message)
-            .unwrap_or_default(),
+        detail: details.or_else(|| text(&told["error_user_msg"])).or(message).unwrap_or_default(),
     }
 }

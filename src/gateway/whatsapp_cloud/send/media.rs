@@ -14,7 +14,9 @@ use super::{
         http::{call, final_error, read_whole},
         outbound::{MediaDownload, MediaSource, MediaUpload, RemoteMedia, SendError},
     },
-    Line, WhatsAppCloudSender, error::refusal, understood,
+    Line, WhatsAppCloudSender,
+    error::refusal,
+    understood,
 };
 
 /// Hosts of Meta's that may be shown an access token, besides the configured one.
@@ -46,9 +48,10 @@ impl WhatsAppCloudSender {
         // Meta turns away clients that don't name themselves.
         let request = self.http.media.get(url).bearer_auth(line.access_token.expose());
         let request = request.header("user-agent", "condorito");
-        let response = request.send().await.map_err(|error| {
-            super::super::super::http::CallError::of(&error).of_asking()
-        })?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| super::super::super::http::CallError::of(&error).of_asking())?;
         download(response).await
     }
 
