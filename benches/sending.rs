@@ -151,8 +151,7 @@ async fn pace() {
     let count = RATE * KEPT.as_secs() as usize;
     let rest = format!("\"text\":\"Hola {{{{name}}}}: {{{{code}}}}\",\"rate_per_second\":{RATE}");
     let headers = [("content-type", "application/json")];
-    let answer =
-        stage.call(Method::POST, "/v1/bulk", &headers, Some(order(count, &rest))).await;
+    let answer = stage.call(Method::POST, "/v1/bulk", &headers, Some(order(count, &rest))).await;
     let accepted = provider::json_of(answer).await;
     let id = accepted["bulk"]["id"].as_str().expect("an id").to_owned();
 

@@ -146,8 +146,7 @@ impl App {
         let calendars = calendars(&settings, tenancy);
         days::keep(calendars, commands.clone(), clock.clone(), &shutdown);
         let owns = Arc::new(|_client| true);
-        let runner =
-            bulk::Runner::new(commands, bulk_queries, clock, settings.bulk.clone(), owns);
+        let runner = bulk::Runner::new(commands, bulk_queries, clock, settings.bulk.clone(), owns);
         runner.start(&shutdown);
         let projector = tokio::spawn(projector.ended());
         info!(%address, "takes requests");

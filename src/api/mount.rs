@@ -13,10 +13,10 @@ use poem::{
 use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry::Registry};
 
 use super::{
-    Deps, bot::BotApi, bulk::BulkApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
-    messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
-    templates::TemplatesApi, tenants::TenantsApi, tickets::TicketsApi, webhooks::WebhooksApi,
-    whatsapp::WhatsAppApi,
+    Deps, bot::BotApi, bulk::BulkApi, conversations::ConversationsApi, document::Documents,
+    ingest::IngestApi, messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages,
+    stats::StatsApi, templates::TemplatesApi, tenants::TenantsApi, tickets::TicketsApi,
+    webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
 use crate::wire::problem::{Code, Problem};
 

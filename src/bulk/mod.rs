@@ -231,7 +231,8 @@ impl Runner {
             }
             BulkStatus::Cancelled => {
                 let queries = &self.queries;
-                let queued = queries.bulk_recipients_queued(key.0, key.1, WITHDRAWN_AT_ONCE).await?;
+                let queued =
+                    queries.bulk_recipients_queued(key.0, key.1, WITHDRAWN_AT_ONCE).await?;
                 self.commands.withdraw(bulk, &queued).await?;
                 rest(LOOK_MAX)
             }

@@ -133,7 +133,8 @@ impl Instance {
                         let claimed = log.read_stream(&stream, None, 1000).await.expect("read");
                         let expected = claimed.last().expect("it is in there").revision;
                         let event = EventId(uuid::Uuid::now_v7());
-                        let claim = Claim { client: CLIENT, conversation, message, event, expected };
+                        let claim =
+                            Claim { client: CLIENT, conversation, message, event, expected };
                         if commands.claim(&[claim]).await.is_err() {
                             continue;
                         }
@@ -220,9 +221,9 @@ async fn a_bulk_is_worked_off_and_completes_with_what_is_in_doubt() {
     assert_eq!((counts.sent, counts.in_doubt, bulk.waiting()), (49, 1, 0));
     assert!(bulk.progress.started_at >= Some(NOON.plus_ms(500)));
     let completed = records(&log).await;
-    let completed = completed.iter().filter(|record| {
-        matches!(record.event.data, EventData::BulkCompleted { .. })
-    });
+    let completed = completed
+        .iter()
+        .filter(|record| matches!(record.event.data, EventData::BulkCompleted { .. }));
     assert_eq!(completed.count(), 1);
 }
 
@@ -294,9 +295,8 @@ async fn what_is_stored_of_a_bulk_that_never_was_is_swept() {
     runner(old).sweep().await;
     unfinished(0).await;
     let left = records(&log).await;
-    let left = left.iter().filter(|record| {
-        matches!(record.event.data, EventData::BulkRecipientsAdded(_))
-    });
+    let left =
+        left.iter().filter(|record| matches!(record.event.data, EventData::BulkRecipientsAdded(_)));
     assert_eq!(left.count(), 0, "no number of anybody is left in the log");
 }
 

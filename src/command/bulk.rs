@@ -315,8 +315,7 @@ impl Commands {
         };
         let rendering = Rendering::of(&bulk.spec.content, &bulk.spec.columns);
         let (mut left_out, mut messages, mut contacts) = (Vec::new(), Vec::new(), Vec::new());
-        for (((number, recipient), told), known) in
-            (first..).zip(&recipients).zip(told).zip(&known)
+        for (((number, recipient), told), known) in (first..).zip(&recipients).zip(told).zip(&known)
         {
             let reason = if recipient.is_erased() {
                 LeftOutReason::Erased

@@ -130,7 +130,8 @@ mod tests {
         for text in ["", "bajar", "no quiero la baja", "stop it", "...", &"STOP ".repeat(50)] {
             assert_eq!(words.told_by(text), None, "{text}");
         }
-        let none = ConsentSettings { opt_out_words: Vec::new(), opt_in_words: vec![" ".to_owned()] };
+        let none =
+            ConsentSettings { opt_out_words: Vec::new(), opt_in_words: vec![" ".to_owned()] };
         assert_eq!(Words::new(&none).told_by(""), None);
         assert_eq!(Words::new(&none).told_by("STOP"), None);
     }

@@ -526,7 +526,8 @@ mod tests {
             assert_eq!(decide_control(&bulk, control, NOON), expected, "{status:?} {control:?}");
         }
         let mut waiting = bulk(1.0);
-        let spec = BulkSpec { scheduled_at: Some(NOON.plus_ms(1)), ..BulkSpec::clone(&waiting.spec) };
+        let spec =
+            BulkSpec { scheduled_at: Some(NOON.plus_ms(1)), ..BulkSpec::clone(&waiting.spec) };
         waiting.spec = spec.into();
         waiting.progress.started_at = None;
         waiting.progress.status = Paused;

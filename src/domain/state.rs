@@ -97,8 +97,12 @@ pub trait State {
     fn put_bulk_part(&mut self, client: ClientId, part: &RecipientPart);
     fn drop_bulk_parts(&mut self, client: ClientId, id: BulkId);
     /// A recipient who is claimed.
-    fn bulk_recipient(&mut self, client: ClientId, id: BulkId, number: u32)
-    -> Option<BulkRecipient>;
+    fn bulk_recipient(
+        &mut self,
+        client: ClientId,
+        id: BulkId,
+        number: u32,
+    ) -> Option<BulkRecipient>;
     /// Stores how far a claimed recipient has come.
     fn put_bulk_recipient(
         &mut self,

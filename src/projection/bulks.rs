@@ -343,8 +343,10 @@ pub(super) fn recipients(
         }
     }
     let mut reader = RowReader { connection, bulk, part: None };
-    let items =
-        rows.into_iter().map(|(number, claimed)| reader.read(number, claimed)).collect::<Result<_, _>>()?;
+    let items = rows
+        .into_iter()
+        .map(|(number, claimed)| reader.read(number, claimed))
+        .collect::<Result<_, _>>()?;
     Ok(Some(Page { items, next: next.map(|number| number.to_string()) }))
 }
 
@@ -362,12 +364,9 @@ fn claimed_rows(
         "SELECT number, result, conversation FROM bulk_recipient \
          WHERE client = ?1 AND bulk = ?2 AND number >= ?3 ORDER BY number LIMIT ?4",
     )?;
-    let mut rows = select.query(params![
-        bulk.client_id.0,
-        bulk.id.0.as_bytes(),
-        first,
-        ROWS_LOOKED_AT_MAX,
-    ])?;
+    let mut rows =
+        select
+            .query(params![bulk.client_id.0, bulk.id.0.as_bytes(), first, ROWS_LOOKED_AT_MAX,])?;
     let (mut found, mut looked_at, mut last) = (Vec::new(), 0, first);
     while let Some(row) = rows.next()? {
         looked_at += 1;

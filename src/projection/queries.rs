@@ -7,7 +7,8 @@ use tokio::sync::watch;
 use rusqlite::Connection;
 
 use super::{
-    PublicFrame, bulks, feed_pages, lookups, pool::Pool, read_model::ReadModel, state, stored::key_hash,
+    PublicFrame, bulks, feed_pages, lookups, pool::Pool, read_model::ReadModel, state,
+    stored::key_hash,
 };
 use crate::{
     domain::{

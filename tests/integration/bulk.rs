@@ -64,7 +64,10 @@ async fn a_bulk_is_taken_in_sent_and_told() {
     assert_eq!(accepted["bulk"]["total"], 2);
     let id = id_of(&accepted);
     let bulk = stage.bulk_until(&id, is("completed")).await;
-    assert_eq!((&bulk["sent"], &bulk["failed"], &bulk["waiting"]), (&json!(2), &json!(0), &json!(0)));
+    assert_eq!(
+        (&bulk["sent"], &bulk["failed"], &bulk["waiting"]),
+        (&json!(2), &json!(0), &json!(0))
+    );
 
     let ledger = stage.told().await;
     let mut texts: Vec<_> =
@@ -122,12 +125,7 @@ async fn csv_comes_as_a_body_or_as_a_file_and_goes_out_again() {
     );
 
     let export = stage
-        .call(
-            Method::GET,
-            &format!("/v1/bulk/{id}/recipients"),
-            &[("accept", "text/csv")],
-            None,
-        )
+        .call(Method::GET, &format!("/v1/bulk/{id}/recipients"), &[("accept", "text/csv")], None)
         .await;
     assert_eq!(export.headers()["content-type"], "text/csv; charset=utf-8");
     let export = String::from_utf8(export.bytes().await.expect("a file").to_vec()).expect("UTF-8");
@@ -266,11 +264,7 @@ async fn a_bulk_is_scheduled_paused_resumed_and_cancelled() {
 
 #[tokio::test]
 async fn a_bulk_stops_by_itself_when_the_template_is_refused() {
-    let refused = Faults {
-        error_permille: 1000,
-        error_codes: vec![132_015],
-        ..Faults::default()
-    };
+    let refused = Faults { error_permille: 1000, error_codes: vec![132_015], ..Faults::default() };
     let stage = Stage::start(refused, FAST).await;
     let head = stage.get("/v1/events").await["cursor"].clone();
     let order = json!({"name": "x", "template": {"name": "t", "language": "es"},

@@ -7,9 +7,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{
-    config::{
-        ALL_SCOPES, TestConfig, mint_token, now, phone_number_id, signature, webhook_body,
-    },
+    config::{ALL_SCOPES, TestConfig, mint_token, now, phone_number_id, signature, webhook_body},
     server::ServerProcess,
     server_binary,
 };
@@ -66,7 +64,8 @@ impl World {
     async fn say(&self, number: &str, secret: &str, wamid: &str) -> u64 {
         let body = payloads::cloud_text_message(number, "56911112222", "Ana", wamid, "hola", now());
         let url = format!("{}/webhooks/whatsapp", self.server.base());
-        let request = self.client.post(url).header("x-hub-signature-256", payloads::sign(secret, &body));
+        let request =
+            self.client.post(url).header("x-hub-signature-256", payloads::sign(secret, &body));
         let answer = request.body(body).send().await.expect("answered");
         match answer.status() {
             StatusCode::OK => json_of(answer).await["stored"].as_u64().expect("a number"),

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     command::{
         self, Answered, CommandError, Done, Request, Write,
-        bulk::{BulkDraft, Begun},
+        bulk::{Begun, BulkDraft},
     },
     domain::{
         bulk::{Bulk, BulkControl, BulkSpec, Recipient, content::BulkContent},
@@ -281,7 +281,9 @@ impl BulkApi {
         let content = match (wanted.text, wanted.template) {
             (Some(text), None) => BulkContent::Text { text },
             (None, Some(template)) => template_content(template)?,
-            (Some(_), Some(_)) => return Err(wrong("/template", "a bulk has a text or a template")),
+            (Some(_), Some(_)) => {
+                return Err(wrong("/template", "a bulk has a text or a template"));
+            }
             (None, None) => return Err(wrong("/text", "a bulk has a text or a template")),
         };
         let now = self.0.clock.now();
@@ -395,10 +397,8 @@ fn written(done: &Done) -> command::Answer {
 }
 
 fn accepted(bulk: &Bulk, gathered: &Gathered) -> command::Answer {
-    let rejected = gathered.told.iter().map(|(row, detail)| RejectedRow {
-        row: *row,
-        detail: detail.clone(),
-    });
+    let rejected =
+        gathered.told.iter().map(|(row, detail)| RejectedRow { row: *row, detail: detail.clone() });
     let body = BulkAccepted {
         bulk: to_wire::bulk(bulk),
         duplicates: gathered.duplicates,
@@ -411,9 +411,8 @@ fn accepted(bulk: &Bulk, gathered: &Gathered) -> command::Answer {
 
 fn template_content(template: NewBulkTemplate) -> Result<BulkContent, Problem> {
     let NewBulkTemplate { name, language, parameters, components } = template;
-    let wrong = |detail: &str| {
-        invalid_body(vec![FieldError::at_pointer("/template/parameters", detail)])
-    };
+    let wrong =
+        |detail: &str| invalid_body(vec![FieldError::at_pointer("/template/parameters", detail)]);
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),

@@ -5,7 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::moment::Moment;
-use crate::{domain::bulk::RecipientResult, wire::types::{Bulk, MessageError}};
+use crate::{
+    domain::bulk::RecipientResult,
+    wire::types::{Bulk, MessageError},
+};
 
 /// A bulk to be sent: a text or a template, and to whom.
 #[derive(Debug, Clone, Object)]
@@ -146,7 +149,15 @@ macro_rules! same_results {
 
 /// In the order of [`BulkResult`].
 const RESULT_NAMES: [&str; 9] = [
-    "waiting", "in_doubt", "sent", "delivered", "read", "failed", "opted_out", "erased", "invalid",
+    "waiting",
+    "in_doubt",
+    "sent",
+    "delivered",
+    "read",
+    "failed",
+    "opted_out",
+    "erased",
+    "invalid",
 ];
 
 same_results!(Waiting, InDoubt, Sent, Delivered, Read, Failed, OptedOut, Erased, Invalid);

@@ -28,7 +28,9 @@ const CSV_COLUMNS_MAX: usize = 256;
 /// Recipients in a request's bytes.
 pub enum Source {
     /// A JSON array; `bytes` are the array alone.
-    Json { array: Bytes },
+    Json {
+        array: Bytes,
+    },
     Csv(Csv),
 }
 
@@ -229,7 +231,11 @@ fn delimiter(bytes: &[u8]) -> u8 {
         }
     }
     // The first of the most frequent ones.
-    counts.into_iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(delimiter, _)| delimiter)
+    counts
+        .into_iter()
+        .rev()
+        .max_by_key(|(_, count)| *count)
+        .map_or(b',', |(delimiter, _)| delimiter)
 }
 
 /// The error with which a walk over JSON ends early on purpose.
@@ -410,8 +416,10 @@ mod tests {
         let read = source.each(&mut |number, row| {
             rows.push(match row {
                 Ok(row) => {
-                    let values: Vec<_> =
-                        columns.iter().map(|name| source.value(&row, name).unwrap_or("-")).collect();
+                    let values: Vec<_> = columns
+                        .iter()
+                        .map(|name| source.value(&row, name).unwrap_or("-"))
+                        .collect();
                     let name = row.name.as_deref().unwrap_or("-");
                     format!("{number} {} {name} {}", row.phone, values.join(","))
                 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::*;
 use crate::{
     command::{
-        bulk::{Advanced, BulkDraft, Begun, Finding},
+        bulk::{Advanced, Begun, BulkDraft, Finding},
         outbox::Claim,
         testing::FoldView,
         write::{Done, Write},
@@ -109,7 +109,8 @@ async fn of_two_instances_with_one_key_one_bulk_is_created_and_nothing_is_left_o
     let (a, view) = world.instance();
     let (b, _) = world.instance();
     let request = Request::new("key", "POST", "/v1/bulk", b"body");
-    let (mut first, mut second) = (begin(&a, Some(&request)).await, begin(&b, Some(&request)).await);
+    let (mut first, mut second) =
+        (begin(&a, Some(&request)).await, begin(&b, Some(&request)).await);
     a.add_recipients(&mut first, vec![vec![recipient(0)]]).await.expect("stored");
     b.add_recipients(&mut second, vec![vec![recipient(0)]]).await.expect("stored");
     let won = a.create_bulk(&first, spec(), answer).await.expect("created");
@@ -256,7 +257,10 @@ async fn controls_are_decided_on_the_bulk_as_it_is() {
     let world = World::new();
     let (commands, _) = world.instance();
     let id = take_in(&commands, 2).await;
-    assert_eq!(control(&commands, id, BulkControl::Pause).await.progress.status, BulkStatus::Paused);
+    assert_eq!(
+        control(&commands, id, BulkControl::Pause).await.progress.status,
+        BulkStatus::Paused
+    );
     let before = world.records().await.len();
     control(&commands, id, BulkControl::Pause).await;
     assert_eq!(world.records().await.len(), before, "what is so already is no event");

@@ -227,7 +227,10 @@ impl<'a> Rendering<'a> {
         Ok(match value {
             Value::String(text) => Value::String(self.fill(text, recipient)?),
             Value::Array(items) => Value::Array(
-                items.iter().map(|item| self.fill_all(item, recipient)).collect::<Result<_, _>>()?,
+                items
+                    .iter()
+                    .map(|item| self.fill_all(item, recipient))
+                    .collect::<Result<_, _>>()?,
             ),
             Value::Object(members) => Value::Object(
                 members

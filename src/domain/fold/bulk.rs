@@ -137,9 +137,7 @@ impl<S: State> Folding<'_, S> {
     }
 
     pub(super) fn bulk_failed(&mut self, id: BulkId, error: &ProviderError) {
-        self.end_bulk(id, BulkStatus::Failed, Some(error), |bulk| {
-            !bulk.progress.status.is_ended()
-        });
+        self.end_bulk(id, BulkStatus::Failed, Some(error), |bulk| !bulk.progress.status.is_ended());
     }
 
     fn end_bulk(
@@ -161,9 +159,7 @@ impl<S: State> Folding<'_, S> {
         }
         let BulkCounts { sent, failed, .. } = after.progress.counts;
         self.public.push(match error {
-            Some(error) => {
-                PublicEvent::BulkMessageError { bulk_id: id, error: error_text(error) }
-            }
+            Some(error) => PublicEvent::BulkMessageError { bulk_id: id, error: error_text(error) },
             None => PublicEvent::BulkMessageCompleted {
                 bulk_id: id,
                 success_count: sent,
@@ -237,5 +233,9 @@ fn seen(bulk: &Bulk) -> (BulkStatus, i64, i64, i64, Option<ConversationId>) {
 
 fn error_text(error: &ProviderError) -> String {
     let ProviderError { code, title, detail } = error;
-    if detail.is_empty() { format!("{title} ({code})") } else { format!("{title}: {detail} ({code})") }
+    if detail.is_empty() {
+        format!("{title} ({code})")
+    } else {
+        format!("{title}: {detail} ({code})")
+    }
 }

@@ -159,8 +159,7 @@ fn expected(
         }
         PublicEvent::BulkMessageProgress { bulk_id, sent, total, current } => {
             let (bulk_id, sent) = (*bulk_id, *sent);
-            let progress =
-                encode::BulkProgress { bulk_id, sent, total: *total, current: *current };
+            let progress = encode::BulkProgress { bulk_id, sent, total: *total, current: *current };
             encode::bulk_message_progress(&mut json, envelope, &progress);
             let key = bulk_id.0.as_u128();
             let event_type = EventType::BulkMessageProgress;

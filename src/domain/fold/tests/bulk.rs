@@ -119,15 +119,7 @@ impl World {
     fn numbers_of_bulk(&self) -> [i64; 7] {
         let bulk = self.bulk();
         let BulkCounts { in_doubt, sent, delivered, read, failed, .. } = bulk.progress.counts;
-        [
-            bulk.waiting(),
-            in_doubt,
-            sent,
-            delivered,
-            read,
-            failed,
-            bulk.progress.left_out.into(),
-        ]
+        [bulk.waiting(), in_doubt, sent, delivered, read, failed, bulk.progress.left_out.into()]
     }
 
     fn result_of(&self, number: u32) -> Option<RecipientResult> {
@@ -438,8 +430,8 @@ fn a_merged_contacts_message_still_counts() {
     world.when(sent_to(0));
     assert_eq!(world.numbers_of_bulk(), [0, 0, 1, 0, 0, 0, 0]);
     let kept = world.state.bulk_recipients[&(TENANT, BULK, 0)];
-    assert_eq!(kept, BulkRecipient {
-        result: RecipientResult::Sent,
-        conversation_id: Some(ConversationId(2)),
-    });
+    assert_eq!(
+        kept,
+        BulkRecipient { result: RecipientResult::Sent, conversation_id: Some(ConversationId(2)) }
+    );
 }
