@@ -34,10 +34,7 @@ use crate::{
     },
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
-    gateway::{
-        outbound::Lines,
-        tenancy::{ConfiguredTenant, Tenancy},
-    },
+    gateway::tenancy::{ConfiguredTenant, Tenancy},
     ingest::Ingest,
     projection::{
         follow::{self, EndError},

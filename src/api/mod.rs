@@ -54,10 +54,8 @@ pub struct Deps {
     pub commands: Arc<Commands>,
     pub queries: Queries,
     pub ingest: Ingest,
-    /// Who is who: who reads providers' webhooks, and how tenants are set up.
+    /// Who reads providers' webhooks, and every tenant's way out to its provider.
     pub tenancy: Arc<Tenancy>,
-    /// Every tenant's way out to its provider.
-    pub lines: Arc<dyn Lines>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
 }
