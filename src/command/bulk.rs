@@ -37,8 +37,8 @@ use crate::{
             decide_control,
         },
         conversation::{Contact, Conversation},
-        event::{EventData, QueuedMessage, StatusChange},
-        ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId, Position},
+        event::{Event, EventData, QueuedMessage, StatusChange},
+        ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId, Position},
         message::{NOT_SENDABLE_CODE, ProviderError, Sender},
     },
     event_log::{Append, AppendError, Appended, Expected, Revision, StreamName},
@@ -407,18 +407,20 @@ impl Commands {
             return Ok(None);
         };
         let stream = conversation_stream(client, conversation_id);
-        let (mut newest, mut under_way) = (None, false);
+        let (mut newest, mut standing) = (None, Standing::Unclaimed);
         loop {
             let page = self.core.log.read_stream(&stream, newest, REVISION_PAGE_EVENTS).await?;
             for record in &page {
-                under_way = is_under_way(&record.event.data, message_id).unwrap_or(under_way);
+                standing = standing.after(&record.event, message_id);
             }
             newest = page.last().map(|record| record.revision).or(newest);
             if page.len() < REVISION_PAGE_EVENTS {
                 break;
             }
         }
-        let Some(newest) = newest.filter(|_| !under_way) else { return Ok(None) };
+        let Some(newest) = newest.filter(|_| standing == Standing::Unclaimed) else {
+            return Ok(None);
+        };
         let error = ProviderError {
             code: NOT_SENDABLE_CODE,
             title: "Cancelled".to_owned(),
@@ -528,20 +530,35 @@ fn queued(
     }
 }
 
-/// Whether the message is on its way, or there, after this event; `None` when it says nothing of
-/// it.
-fn is_under_way(data: &EventData, id: MessageId) -> Option<bool> {
-    match data {
-        EventData::SendStarted { message_id, .. } if *message_id == id => Some(true),
-        EventData::SendReleased { message_id, .. } if *message_id == id => Some(false),
-        EventData::MessageSent(change)
-        | EventData::MessageDelivered(change)
-        | EventData::MessageRead(change)
-        | EventData::MessageFailed(change)
-            if change.message_id == Some(id) =>
-        {
-            Some(true)
+/// How a queued message stands in its conversation's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Unclaimed,
+    /// By the event with this id.
+    Claimed(EventId),
+    /// Its outcome is known.
+    Settled,
+}
+
+impl Standing {
+    fn after(self, event: &Event, id: MessageId) -> Self {
+        match (&event.data, self) {
+            (EventData::SendStarted { message_id, .. }, Self::Unclaimed) if *message_id == id => {
+                Self::Claimed(event.id)
+            }
+            (EventData::SendReleased { message_id, claim, .. }, Self::Claimed(by))
+                if *message_id == id && claim.is_none_or(|claim| claim == by) =>
+            {
+                Self::Unclaimed
+            }
+            (
+                EventData::MessageSent(change)
+                | EventData::MessageDelivered(change)
+                | EventData::MessageRead(change)
+                | EventData::MessageFailed(change),
+                _,
+            ) if change.message_id == Some(id) => Self::Settled,
+            _ => self,
         }
-        _ => None,
     }
 }

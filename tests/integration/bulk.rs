@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::provider::{Stage, json_of};
 
-const FAST: &str = "[outbox]\nmessages_per_second = 1000\n[bulk]\nin_doubt_wait_ms = 1000\n";
+const FAST: &str =
+    "[outbox]\nmessages_per_second = 1000\nrefused_pause_s = 1\n[bulk]\nin_doubt_wait_ms = 1000\n";
 
 fn phone(number: usize) -> String {
     format!("+5491{number:08}")

@@ -232,7 +232,8 @@ async fn what_is_queued_of_a_cancelled_bulk_is_taken_back_unless_it_is_under_way
         let claim = Claim { client: CLIENT, conversation, message, event, expected };
         commands.claim(&[claim]).await.expect("claimed");
         if number == 2 {
-            let outcome = crate::command::outbox::Outcome::Released { bulk_id: Some(id) };
+            let outcome =
+                crate::command::outbox::Outcome::Released { bulk_id: Some(id), claim: event };
             let settled =
                 crate::command::outbox::Settled { client: CLIENT, conversation, message, outcome };
             commands.settle(&[settled]).await.expect("settled");
