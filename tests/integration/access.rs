@@ -516,7 +516,8 @@ fn limited_server() -> Server {
     );
     std::fs::write(&path, text).expect("written");
     let process = ServerProcess::start(&server_binary(), &path, None);
-    Server { process, client: reqwest::Client::new(), _folder: folder }
+    let bulk = std::sync::OnceLock::new();
+    Server { process, client: reqwest::Client::new(), bulk, _folder: folder }
 }
 
 #[tokio::test]

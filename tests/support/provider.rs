@@ -153,7 +153,7 @@ impl Stage {
     }
 
     /// Looks at the bulk until it is as wanted.
-    pub async fn bulk_until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub async fn bulk_until(&self, id: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let started = tokio::time::Instant::now();
         loop {
             let bulk = self.get(&format!("/v1/bulk/{id}")).await;

@@ -17,7 +17,7 @@ use crate::domain::{
         Bulk, BulkBatch, BulkCounts, BulkRecipient, BulkSpec, BulkStatus, RecipientResult,
         is_refusal, recipient_number, resumed_status,
     },
-    ids::{BulkId, ConversationId},
+    ids::{BulkId, ConversationId, MessageId},
     message::{Message, ProviderError},
     public::PublicEvent,
     state::State,
@@ -191,6 +191,13 @@ impl<S: State> Folding<'_, S> {
             });
         }
         self.state.put_bulk(Arc::new(after));
+    }
+
+    /// A recipient's message, queued before its bulk was there (which no log has), is of none: the
+    /// bulk's counters would miss it.
+    pub(super) fn is_countable(&mut self, id: BulkId, message: MessageId) -> bool {
+        let client = self.client();
+        recipient_number(id, message).is_none() || self.state.bulk(client, id).is_some()
     }
 
     /// Keeps a bulk's counters up with one of its messages, which became `after`.

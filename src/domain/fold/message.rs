@@ -123,8 +123,7 @@ impl<S: State> Folding<'_, S> {
             payload: queued.payload.clone(),
             reply_to: queued.reply_to.clone(),
             client_ref: queued.client_ref.clone(),
-            // One of a bulk that nobody knows is of none: its counters would miss it.
-            bulk_id: queued.bulk_id.filter(|id| self.state.bulk(client, *id).is_some()),
+            bulk_id: queued.bulk_id.filter(|id| self.is_countable(*id, queued.message_id)),
             status: MessageStatus::Queued,
             error: None,
             wa_message_id: None,

@@ -168,7 +168,7 @@ fn all_events(
         for (ordinal, public) in fold(state, event).iter().enumerate() {
             let cursor = Cursor { position: *position, ordinal: ordinal as u16 };
             let envelope = Envelope { epoch: EPOCH, cursor, time: event.time };
-            let tenant = &state.tenants[&event.client_id];
+            let tenant = &state.tenants.get(&event.client_id).cloned().unwrap_or_default();
             let mut out = Vec::new();
             let event_type = match public {
                 PublicEvent::ConversationUpdated { conversation } => {
