@@ -29,6 +29,7 @@ use condorito::{domain::time::Timestamp, gateway::simulator::provider::Faults};
 use provider::Stage;
 use reqwest::Method;
 use serde_json::{Value, json};
+use server::ServerProcess;
 
 const SERVER_PROCESSOR: usize = 0;
 const LOAD_PROCESSOR: usize = 1;
@@ -84,6 +85,10 @@ async fn stage() -> Stage {
     Stage::start_pinned(faults, MORE, server_binary(), Some(SERVER_PROCESSOR)).await
 }
 
+fn rss_kib(stage: &Stage) -> u64 {
+    stage.server.as_ref().map_or(0, ServerProcess::rss_kib)
+}
+
 fn phone(number: usize) -> String {
     format!("+5491{number:08}")
 }
@@ -115,7 +120,7 @@ async fn accept() {
              \"scheduled_at\":\"{later}\""
         );
         let body = order(ACCEPTED, &rest);
-        let (size, before) = (body.len(), stage.rss_kib());
+        let (size, before) = (body.len(), rss_kib(&stage));
         let headers = [("content-type", "application/json")];
         let started = Instant::now();
         let asking = stage.call(Method::POST, "/v1/bulk", &headers, Some(body));
@@ -125,7 +130,7 @@ async fn accept() {
             tokio::select! {
                 answer = &mut asking => break answer,
                 () = tokio::time::sleep(Duration::from_millis(5)) => {
-                    peak = peak.max(stage.rss_kib());
+                    peak = peak.max(rss_kib(&stage));
                 }
             }
         };

@@ -427,8 +427,8 @@ pub fn paced_to(bulk: &Bulk, now: Timestamp, count: u32) -> i64 {
 }
 
 fn paced_from(bulk: &Bulk, now_us: i64) -> i64 {
-    // A slow bulk's one message takes longer than the burst.
-    let burst_us = BURST_US.max((1e6 / bulk.spec.rate_per_second).ceil() as i64);
+    // And one message: a slow bulk's takes longer than the burst.
+    let burst_us = BURST_US.saturating_add((1e6 / bulk.spec.rate_per_second).ceil() as i64);
     bulk.progress.paced_to_us.max(now_us.saturating_sub(burst_us))
 }
 
@@ -492,7 +492,7 @@ mod tests {
     fn after_a_stop_only_the_burst_is_made_up_for() {
         let bulk = bulk(100.0);
         assert_eq!(due(&bulk, NOON.plus_ms(10)), 1);
-        assert_eq!(due(&bulk, NOON.plus_ms(3_600_000)), 100);
+        assert_eq!(due(&bulk, NOON.plus_ms(3_600_000)), 101);
         assert_eq!(due(&bulk, NOON.plus_ms(-5)), 0);
     }
 

@@ -97,10 +97,6 @@ impl Stage {
         self.server.as_ref().expect("a server runs").base()
     }
 
-    pub fn rss_kib(&self) -> u64 {
-        self.server.as_ref().expect("a server runs").rss_kib()
-    }
-
     /// A request of tenant 1, with a body of this type where one is given.
     pub async fn call(
         &self,
