@@ -118,10 +118,11 @@ async fn of_two_instances_with_one_key_one_bulk_is_created_and_nothing_is_left_o
     assert!(lost.repeated);
     assert_eq!(lost.answer, won.answer);
     a.core.come_up().await.expect("comes up");
-    let state = view.state();
-    assert_eq!(state.bulks.len(), 1);
-    assert!(state.bulk_parts.keys().all(|(_, id, _)| *id == first.id), "the other's are gone");
-    drop(state);
+    {
+        let state = view.state();
+        assert_eq!(state.bulks.len(), 1);
+        assert!(state.bulk_parts.keys().all(|(_, id, _)| *id == first.id), "the other's are gone");
+    }
     let stream = StreamName::Recipients(CLIENT, second.id, 0);
     assert!(world.log.read_stream(&stream, None, 9).await.expect("read").is_empty());
 }
