@@ -131,6 +131,11 @@ impl Lane {
         self.in_flight
     }
 
+    /// Whether a single message may be the next to leave.
+    pub fn has_single_in_line(&self) -> bool {
+        !self.singles.is_empty()
+    }
+
     pub fn knows(&self, message: MessageId) -> bool {
         self.known.contains(&message)
     }
