@@ -16,8 +16,9 @@ use condorito::{
     command::{Actor, Commands, view::View},
     domain::{
         bot::Bot,
+        bulk::Bulk,
         conversation::{Contact, Conversation},
-        ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
+        ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId, Position},
         intake::{Intake, IntakeMessage},
         message::{Direction, Message, MessageKind},
         time::Timestamp,
@@ -317,5 +318,15 @@ impl View for Nothing {
     }
     async fn day(&self, _: ClientId) -> Result<Option<(String, String)>, QueryError> {
         Ok(None)
+    }
+    async fn bulk(&self, _: ClientId, _: BulkId) -> Result<Option<Bulk>, QueryError> {
+        Ok(None)
+    }
+    async fn conversations_of_contacts(
+        &self,
+        _: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<Conversation>>, QueryError> {
+        Ok(vec![None; hashes.len()])
     }
 }

@@ -22,6 +22,7 @@ use self::observability::Readiness;
 use crate::{
     api::{self, BodyRoom, Deps, Edge, only_get},
     auth::{Auth, cors::Cors, rate_limit::RateLimit},
+    bulk,
     command::Commands,
     config::Settings,
     console,
@@ -88,6 +89,7 @@ impl App {
         tenancy.refresh(queries.setups()).await?;
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
         let commands = Commands::new(log.clone(), for_commands, clock.clone())
+            .with_consent(&settings.consent)
             .with_sending(sending::deciding(&settings, tenancy.clone()));
         let commands = Arc::new(commands);
         let signals = sending::start(
@@ -118,6 +120,7 @@ impl App {
                 draining: shutdown.draining.clone(),
             }
         };
+        let bulk_queries = queries.clone();
         let deps = Arc::new(Deps {
             auth: auth.clone(),
             commands: commands.clone(),
@@ -145,7 +148,11 @@ impl App {
         connections.spawn(listener.serve(endpoint, connections.clone()));
         tenants::follow(tenancy.clone(), queries, commands.clone(), &shutdown);
         answers::forget(commands.clone(), &shutdown);
-        days::keep(calendars(&settings, tenancy), commands, clock, &shutdown);
+        let calendars = calendars(&settings, tenancy);
+        days::keep(calendars, commands.clone(), clock.clone(), &shutdown);
+        let owns = Arc::new(|_client| true);
+        let runner = bulk::Runner::new(commands, bulk_queries, clock, settings.bulk.clone(), owns);
+        runner.start(&shutdown);
         let projector = tokio::spawn(projector.ended());
         info!(%address, "takes requests");
         Ok(Self { address, log, shutdown, connections, drain_max, projector })

@@ -23,6 +23,8 @@ use serde::Deserialize;
 use crate::{
     api::settings::ApiSettings,
     auth::{AuthSettings, cors::CorsSettings, rate_limit::RateLimitSettings},
+    bulk::BulkSettings,
+    command::consent::ConsentSettings,
     command::send::BotSettings,
     delivery::{listener::ListenerSettings, settings::DeliverySettings, ws::WebSocketSettings},
     domain::ids::ClientId,
@@ -63,6 +65,8 @@ pub struct Settings {
     pub credentials: CredentialsSettings,
     pub simulator: SimulatorSettings,
     pub projection: ProjectionSettings,
+    pub bulk: BulkSettings,
+    pub consent: ConsentSettings,
     pub logging: LoggingSettings,
     /// The tenants and what of the providers belongs to each: one `[[tenants]]` table per tenant.
     pub tenants: Vec<TenantSettings>,

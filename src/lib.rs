@@ -7,7 +7,7 @@
 //! | comes in | [`gateway`], [`ingest`], [`command`], [`event_log`] |
 //! | is understood | [`domain`] (pure) |
 //! | goes out | [`projection`], [`feed`], [`delivery`], [`api`] |
-//! | is sent | [`outbox`] |
+//! | is sent | [`bulk`], [`outbox`] |
 //! | around it | [`auth`], [`wire`], [`runtime`], [`metrics`] |
 //!
 //! Who may import whom stands in `docs/architecture.md` and is held by a test.
@@ -25,6 +25,8 @@ pub mod event_log;
 pub mod projection;
 
 pub mod feed;
+
+pub mod bulk;
 
 pub mod delivery;
 

@@ -122,7 +122,7 @@ impl BodyRoom {
     }
 }
 
-fn too_large(bytes_max: usize) -> Problem {
+pub(super) fn too_large(bytes_max: usize) -> Problem {
     Problem::new(Code::BodyTooLarge).detail(format!("the body may have {bytes_max} bytes at most"))
 }
 

@@ -67,6 +67,8 @@ needs! {
     MessagesRead MESSAGES_READ "messages:read";
     /// Change conversations and send messages.
     MessagesWrite MESSAGES_WRITE "messages:write";
+    /// Send bulks and stop them.
+    BulkWrite BULK_WRITE "bulk:write";
     /// Switch the bot.
     BotWrite BOT_WRITE "bot:write";
     /// Bring in messages and statuses.
@@ -424,9 +426,20 @@ fn json_request(schema: MetaSchemaRef) -> MetaRequest {
 }
 
 /// `application/json`, or a type that says `+json`; in UTF-8.
-fn is_json(content_type: &str) -> bool {
+pub(super) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let essence = essence.to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The whole body, if it stays within `bytes_max`, arrives in time and there is room for it.
+pub(super) async fn read_body(
+    request: &Request,
+    body: &mut RequestBody,
+    deps: &Deps,
+    bytes_max: usize,
+) -> Result<ReadBody, Problem> {
+    let body = body.take().map_err(|error| problem::of_body_error(&error))?;
+    deps.body_room.read(body, body::announced(request), deps.body_bounds(bytes_max)).await
 }

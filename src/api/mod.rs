@@ -19,6 +19,7 @@ use crate::{
 mod answer;
 mod body;
 mod bot;
+mod bulk;
 mod conversations;
 pub mod document;
 pub mod edge;

@@ -13,10 +13,10 @@ use poem::{
 use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry::Registry};
 
 use super::{
-    Deps, bot::BotApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
-    messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
-    templates::TemplatesApi, tenants::TenantsApi, tickets::TicketsApi, webhooks::WebhooksApi,
-    whatsapp::WhatsAppApi,
+    Deps, bot::BotApi, bulk::BulkApi, conversations::ConversationsApi, document::Documents,
+    ingest::IngestApi, messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages,
+    stats::StatsApi, templates::TemplatesApi, tenants::TenantsApi, tickets::TicketsApi,
+    webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
 use crate::{
     projection::queries::Queries,
@@ -36,6 +36,7 @@ pub(super) type Resources = (
     TicketsApi,
     IngestApi,
     WebhooksApi,
+    BulkApi,
 );
 
 fn resources(deps: &Arc<Deps>) -> Resources {
@@ -51,6 +52,7 @@ fn resources(deps: &Arc<Deps>) -> Resources {
         TicketsApi(deps.clone()),
         IngestApi(deps.clone()),
         WebhooksApi(deps.clone()),
+        BulkApi(deps.clone()),
     )
 }
 

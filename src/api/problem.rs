@@ -67,6 +67,7 @@ impl From<CommandError> for Problem {
             CommandError::Invalid { field, reason } => Problem::new(Code::ValidationFailed)
                 .detail(reason.clone())
                 .errors(vec![FieldError::at_pointer(format!("/{field}"), reason)]),
+            CommandError::Conflict { reason } => Problem::new(Code::Conflict).detail(reason),
             CommandError::InvalidFields(problems) => {
                 let error =
                     |problem: FieldProblem| FieldError::at_pointer(problem.pointer, problem.detail);

@@ -14,6 +14,10 @@ pub struct ApiSettings {
     pub body_max_bytes: usize,
     /// The largest body of an ingest batch, in bytes (8 MiB). Beyond: 413.
     pub ingest_body_max_bytes: usize,
+    /// The largest body of a bulk, in bytes (64 MiB). Beyond: 413.
+    pub bulk_body_max_bytes: usize,
+    /// The pace of a bulk that names none, in messages a second (20; at most 1,000).
+    pub bulk_rate_per_second_default: u32,
     /// The largest body of a webhook, in bytes (3 MiB, what WhatsApp may send). Beyond: 413.
     pub webhook_body_max_bytes: usize,
     /// The bytes of all bodies that are being read or answered, of all clients together (64 MiB);
@@ -40,6 +44,8 @@ impl Default for ApiSettings {
             uri_length_max_bytes: 8 * 1024,
             body_max_bytes: 64 * 1024,
             ingest_body_max_bytes: 8 * 1024 * 1024,
+            bulk_body_max_bytes: 64 * 1024 * 1024,
+            bulk_rate_per_second_default: 20,
             webhook_body_max_bytes: 3 * 1024 * 1024,
             bodies_in_flight_max_bytes: 64 * 1024 * 1024,
             body_timeout_ms: 30_000,

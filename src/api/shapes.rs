@@ -27,6 +27,8 @@ pub enum Chapter {
     Conversations,
     /// Messages of a conversation.
     Messages,
+    /// One text or template to many.
+    Bulk,
     /// Counters, now and over time.
     Statistics,
     /// The tenant's bot and its connection to WhatsApp.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{
     Deps,
     answer::Answer,
-    extract::{Caller, MessagesRead},
+    extract::{AtLeast, Caller, MessagesRead},
     shapes::Chapter,
 };
 use crate::{
@@ -50,7 +50,13 @@ impl TemplatesApi {
     ///
     /// As the provider has them, at most a minute old; empty where it knows none (WAHA).
     #[oai(path = "/v1/templates", method = "get", operation_id = "list_templates")]
-    async fn list(&self, caller: Caller<MessagesRead>) -> Result<Answer<Templates>> {
+    async fn list(
+        &self,
+        caller: Caller<MessagesRead>,
+        /// Wait until the answer includes what is up to this cursor.
+        #[oai(name = "at_least")]
+        _at_least: AtLeast,
+    ) -> Result<Answer<Templates>> {
         let client = caller.identity.client_id;
         if let Some((at, kept)) = self.kept.get(&client)
             && at.elapsed() < KEPT

@@ -18,7 +18,7 @@ use crate::{domain::time::Timestamp, wire::problem::FieldError};
 pub const ERRORS_MAX: usize = 50;
 
 /// Schemas of things in batches, which are checked one by one and answered one by one.
-pub const CHECKED_ONE_BY_ONE: [&str; 2] = ["IngestMessage", "IngestStatus"];
+pub const CHECKED_ONE_BY_ONE: [&str; 3] = ["IngestMessage", "IngestStatus", "NewBulkRecipient"];
 
 static SCHEMAS: LazyLock<BTreeMap<String, MetaSchema>> = LazyLock::new(|| {
     let mut registry = Registry::new();

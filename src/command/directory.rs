@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use super::{CommandError, Core, MERGES_FOLLOWED_MAX, conversation_stream, identity::Identities};
 use crate::{
     domain::{
-        conversation::{Contact, decide_contact_change},
+        conversation::{Contact, Conversation, decide_contact_change},
         event::EventData,
         ids::{ClientId, ConversationId, IdentityHash, Position},
         time::Timestamp,
@@ -171,6 +171,25 @@ impl Directory {
         match self.inner.place_known(&placing).await? {
             Some(placed) => self.inner.settle(&placing, placed).await,
             None => self.lanes.place(&self.inner, Arc::new(placing)).await,
+        }
+    }
+
+    /// Remembers what was read of these conversations' contacts, where nothing is remembered yet:
+    /// what is remembered may be newer than the read model.
+    pub(super) fn prime(&self, conversations: &[Conversation]) {
+        let read_at = self.inner.core.clock.now();
+        for conversation in conversations {
+            let key = (conversation.client_id, conversation.id);
+            let contact = KnownContact {
+                contact: conversation.contact.clone(),
+                told_at: conversation.contact_told_at,
+                seen: Position::START,
+                read_at,
+            };
+            let _turn = self.inner.remembering.lock();
+            if self.inner.contacts.peek(&key).is_none() {
+                self.inner.contacts.insert(key, Arc::new(contact));
+            }
         }
     }
 

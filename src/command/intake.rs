@@ -92,6 +92,7 @@ impl Commands {
             let reason = format!("at most {INTAKE_ITEMS_MAX} items at once");
             return Err(CommandError::Invalid { field: "items", reason });
         }
+        let (items, told_by_words) = self.with_preferences(client, items);
         let mut work = self.sort(client, actor, items).await?;
         let contacts = std::mem::take(&mut work.contacts);
         let work = Arc::new(work);
@@ -107,7 +108,9 @@ impl Commands {
             Err(PlaceError::Conflict) => return Err(CommandError::Unavailable),
             Err(PlaceError::Failed(error)) => return Err(error),
         };
-        let outcomes = self.outcomes(client, &work, &settled);
+        let mut outcomes = self.outcomes(client, &work, &settled);
+        let mut told_by_words = told_by_words.into_iter();
+        outcomes.retain(|_| told_by_words.next() != Some(true));
         Ok(TakenIn { outcomes, first: settled.first() })
     }
 
@@ -353,6 +356,10 @@ impl Commands {
             kind: format!("{what}_without_contact"),
             raw: json!({ "key_hash": hash }),
         }))
+    }
+
+    pub(super) fn is_recent(&self, client: ClientId, item: &Intake) -> bool {
+        self.key_of(client, item).is_some_and(|key| self.recent.get(&key).is_some())
     }
 
     pub(super) fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {

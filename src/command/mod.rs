@@ -8,6 +8,8 @@
 //! | [`outbox`] | what the outbox appends: claims and outcomes |
 //! | `tenant` | how a tenant is set up |
 //! | [`idempotency`] | a write under an `Idempotency-Key`, done once on all instances |
+//! | [`bulk`] | bulks: taken in, claimed from, controlled |
+//! | [`consent`] | words by which a contact forbids, or allows again, marketing messages |
 //! | [`directory`] | which conversation a contact has: the one place where instances could race |
 //! | [`identity`] | contacts' keyed hashes |
 //! | [`view`] | what of the read model is read for deciding |
@@ -32,6 +34,8 @@ use crate::{
     runtime::clock::Clock,
 };
 
+pub mod bulk;
+pub mod consent;
 mod directory;
 pub mod idempotency;
 mod identity;
@@ -87,6 +91,9 @@ pub enum CommandError {
     /// Well-formed, and not allowed as things stand or by its content.
     #[error("{reason}")]
     Invalid { field: &'static str, reason: String },
+    /// Well-formed, and not possible as things stand.
+    #[error("{reason}")]
+    Conflict { reason: String },
     /// A message to be sent is not as it must be: all that is wrong with it.
     #[error("the message can't be sent like that")]
     InvalidFields(Vec<FieldProblem>),
@@ -133,6 +140,7 @@ pub struct Commands {
     directory: Directory,
     recent: Recent,
     turns: KeyTurns,
+    consent: consent::Words,
     sending: Sending,
 }
 
@@ -158,8 +166,15 @@ impl Commands {
             core,
             recent: Recent::new(),
             turns: KeyTurns::default(),
+            consent: consent::Words::default(),
             sending: Sending::default(),
         }
+    }
+
+    /// With other words than the usual ones.
+    #[must_use]
+    pub fn with_consent(self, settings: &consent::ConsentSettings) -> Self {
+        Self { consent: consent::Words::new(settings), ..self }
     }
 
     /// The same, with what sending is decided with; without it no tenant has a way to send.

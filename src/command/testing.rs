@@ -11,10 +11,11 @@ use super::{view::View, *};
 use crate::{
     domain::{
         bot::Bot,
+        bulk::Bulk,
         conversation::Conversation,
         event::EventData,
         fold::fold,
-        ids::{IdentityHash, MessageId},
+        ids::{BulkId, IdentityHash, MessageId},
         message::Message,
         state::{MemoryState, State},
         time::Timestamp,
@@ -174,6 +175,23 @@ impl View for FoldView {
 
     async fn day(&self, client: ClientId) -> Result<Option<(String, String)>, QueryError> {
         Ok(self.state.lock().tenant(client).day.clone())
+    }
+
+    async fn bulk(&self, client: ClientId, id: BulkId) -> Result<Option<Bulk>, QueryError> {
+        Ok(self.state.lock().bulk(client, id).map(|bulk| Bulk::clone(&bulk)))
+    }
+
+    async fn conversations_of_contacts(
+        &self,
+        client: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<Conversation>>, QueryError> {
+        let ids = View::identities(self, client, hashes).await?;
+        let mut state = self.state.lock();
+        let mut of = |id: Option<ConversationId>| {
+            state.conversation(client, id?).map(|found| Conversation::clone(&found))
+        };
+        Ok(ids.into_iter().map(&mut of).collect())
     }
 }
 

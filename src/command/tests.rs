@@ -7,6 +7,7 @@ use super::{
     *,
 };
 
+mod bulk;
 mod directory;
 mod intake;
 mod known;

@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use crate::{
     domain::{
         bot::Bot,
+        bulk::Bulk,
         conversation::Conversation,
-        ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
+        ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId, Position},
         message::Message,
         time::Timestamp,
         whatsapp::WhatsApp,
@@ -73,6 +74,16 @@ pub trait View: Send + Sync + 'static {
     async fn whatsapp(&self, client: ClientId) -> Result<WhatsApp, QueryError>;
 
     async fn day(&self, client: ClientId) -> Result<Option<(String, String)>, QueryError>;
+
+    async fn bulk(&self, client: ClientId, id: BulkId) -> Result<Option<Bulk>, QueryError>;
+
+    /// The conversations of contacts known by these identities (merges followed), in the order
+    /// asked.
+    async fn conversations_of_contacts(
+        &self,
+        client: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<Conversation>>, QueryError>;
 }
 
 #[async_trait]
@@ -146,5 +157,17 @@ impl View for Queries {
 
     async fn day(&self, client: ClientId) -> Result<Option<(String, String)>, QueryError> {
         Queries::day(self, client).await
+    }
+
+    async fn bulk(&self, client: ClientId, id: BulkId) -> Result<Option<Bulk>, QueryError> {
+        Queries::bulk(self, client, id).await
+    }
+
+    async fn conversations_of_contacts(
+        &self,
+        client: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<Conversation>>, QueryError> {
+        Queries::conversations_of_contacts(self, client, hashes).await
     }
 }

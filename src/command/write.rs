@@ -12,10 +12,11 @@ use super::{
 use crate::{
     domain::{
         bot::{Bot, BotMode},
+        bulk::{Bulk, BulkControl},
         contact::NAME_CHARS_MAX,
         conversation::{Contact, Conversation, decide_change},
         event::{ConversationChange, EventData},
-        ids::{ClientId, ConversationId, Position},
+        ids::{BulkId, ClientId, ConversationId, Position},
         message::Message,
         whatsapp::{WhatsApp, WhatsAppStatus},
     },
@@ -55,6 +56,10 @@ pub enum Write {
         reason: Option<String>,
     },
     SetWhatsAppState(WhatsAppUpdate),
+    ControlBulk {
+        id: BulkId,
+        control: BulkControl,
+    },
     /// Queues a message to be sent.
     Send(Box<NewMessage>),
     /// Sends a message again that failed or is in doubt.
@@ -88,6 +93,7 @@ pub enum Done {
     },
     Bot(Bot),
     WhatsApp(WhatsApp),
+    Bulk(Bulk),
     /// It waits to be sent.
     Queued {
         message: Message,
@@ -270,6 +276,11 @@ impl Commands {
                 let event = Some((StreamName::Tenant(client), state_changed(wanted.clone(), None)));
                 Ok(Decision { done: Done::WhatsApp(wanted), event })
             }
+            Write::ControlBulk { id, control } => {
+                let (bulk, data) = self.decide_bulk(client, id, control, fresh).await?;
+                let event = data.map(|data| (StreamName::Bulk(client, id), data));
+                Ok(Decision { done: Done::Bulk(bulk), event })
+            }
         }
     }
 
@@ -426,7 +437,7 @@ impl Done {
             | Done::Changed { conversation }
             | Done::Read { conversation } => Some(conversation.id),
             Done::Queued { message } => Some(message.conversation_id),
-            Done::Bot(_) | Done::WhatsApp(_) => None,
+            Done::Bot(_) | Done::WhatsApp(_) | Done::Bulk(_) => None,
         }
     }
 }

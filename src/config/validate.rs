@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     auth::cors::check_origins,
+    domain::bulk::RATE_PER_SECOND_MAX,
     gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
     runtime::keyring::Keyring,
 };
@@ -62,6 +63,10 @@ pub fn validate(loaded: &Loaded) -> Vec<Problem> {
         let message = "a call must have timed out before others hold it to be in doubt: give a \
                        time below outbox.doubt_after_ms";
         add("outbox.call_timeout_ms", message.to_owned());
+    }
+    if f64::from(settings.api.bulk_rate_per_second_default) > RATE_PER_SECOND_MAX {
+        let message = format!("no number sends more than {RATE_PER_SECOND_MAX} messages a second");
+        add("api.bulk_rate_per_second_default", message);
     }
     time_zone("api.time_zone", &settings.api.time_zone, &mut add);
     tenants(settings, &mut add);

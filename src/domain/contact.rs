@@ -94,6 +94,13 @@ pub fn identities(contact: &Contact) -> Vec<String> {
     names.into_iter().collect()
 }
 
+/// The number of a phone in E.164 as [`identities`] tells it: two phones that have the same are
+/// one contact's. `None` for what is no such number.
+pub fn phone_key(phone: &str) -> Option<u64> {
+    // 15 digits at most.
+    canonical_number(number_digits(phone)?).parse().ok()
+}
+
 /// One spelling of a number for which WhatsApp ids and dialled numbers differ:
 /// - Mexico: ids of old accounts have a 1 after the country code (`521…`), numbers have none.
 /// - Argentina: mobile ids have a 9 after the country code (`549…`) that numbers often lack.
@@ -161,6 +168,13 @@ mod tests {
             assert_eq!(identities(&known_by(None, Some(wa_id))), [name]);
             assert_eq!(identities(&known_by(Some(phone), Some(wa_id))), [name]);
         }
+    }
+
+    #[test]
+    fn two_spellings_of_a_number_have_one_key() {
+        assert_eq!(phone_key("+5215512345678"), phone_key("+525512345678"));
+        assert_ne!(phone_key("+34600000001"), phone_key("+34600000002"));
+        assert_eq!(phone_key("ana"), None);
     }
 
     #[test]

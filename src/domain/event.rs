@@ -2,15 +2,19 @@
 //!
 //! **Invariant:** personal data of a contact stands only in events of that contact's own
 //! conversation stream (`EventData::conversation_id` is `Some` for those), never in the
-//! directory or tenant streams, so that deleting one stream erases one person. One exception: the
-//! answer in a request stream holds what the write answered. Such streams are deleted a day after
-//! their write, and [`RequestAnswer::conversation_id`] says whose data is in one until then.
+//! directory, tenant or bulk streams, so that deleting one stream erases one person. Two
+//! exceptions: the answer in a request stream holds what the write answered; such streams are
+//! deleted a day after their write, and [`RequestAnswer::conversation_id`] says whose data is in
+//! one until then. And the recipients of bulks, whom nobody has written to yet, stand in streams
+//! of their own, a thousand to a stream, of which erasing puts a part without the person in the
+//! place of each ([`RecipientPart::rewritten`]).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
     bot::BotMode,
+    bulk::{BulkBatch, BulkSpec, RecipientPart, RecipientResult},
     conversation::{Contact, ConversationStatus},
     ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId},
     message::{Media, MessageKind, MessageStatus, ProviderError, Sender},
@@ -174,6 +178,50 @@ pub enum EventData {
         provider: String,
         kind: String,
         raw: Value,
+    },
+
+    // Recipients streams: one per part of a bulk's recipients.
+    /// Comes before the bulk itself is created, so that a bulk that is there is whole.
+    BulkRecipientsAdded(RecipientPart),
+    /// The bulk whose parts these are was never created. Stands in the bulk's stream.
+    BulkRecipientsDiscarded {
+        bulk_id: BulkId,
+    },
+
+    // Bulk streams.
+    BulkCreated {
+        bulk_id: BulkId,
+        spec: BulkSpec,
+    },
+    /// Its time has come.
+    BulkStarted {
+        bulk_id: BulkId,
+    },
+    /// The claim of its next recipients, appended with the version that the claim was decided on.
+    BulkBatchStarted(BulkBatch),
+    BulkPaused {
+        bulk_id: BulkId,
+    },
+    BulkResumed {
+        bulk_id: BulkId,
+    },
+    BulkCancelled {
+        bulk_id: BulkId,
+    },
+    /// Nothing of it waits any more.
+    BulkCompleted {
+        bulk_id: BulkId,
+    },
+    /// These recipients were erased, and how far their messages had come: their conversations'
+    /// streams go, and the bulk keeps its numbers.
+    BulkRecipientsErased {
+        bulk_id: BulkId,
+        recipients: Vec<(u32, RecipientResult)>,
+    },
+    /// The provider refuses the number or the template.
+    BulkFailed {
+        bulk_id: BulkId,
+        error: ProviderError,
     },
 
     // Request stream: one per idempotency key.
@@ -340,6 +388,17 @@ impl EventData {
             | EventData::TenantSetUp(_)
             | EventData::CredentialsResealed { .. }
             | EventData::UnknownChange { .. }
+            | EventData::BulkRecipientsAdded(_)
+            | EventData::BulkRecipientsDiscarded { .. }
+            | EventData::BulkCreated { .. }
+            | EventData::BulkStarted { .. }
+            | EventData::BulkBatchStarted(_)
+            | EventData::BulkPaused { .. }
+            | EventData::BulkResumed { .. }
+            | EventData::BulkCancelled { .. }
+            | EventData::BulkCompleted { .. }
+            | EventData::BulkFailed { .. }
+            | EventData::BulkRecipientsErased { .. }
             | EventData::RequestAnswered(_)
             | EventData::Unknown { .. } => None,
         }

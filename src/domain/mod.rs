@@ -3,6 +3,7 @@
 //! **Invariant:** no I/O, no clock, no randomness in here; time and ids are arguments.
 
 pub mod bot;
+pub mod bulk;
 pub mod contact;
 pub mod conversation;
 pub mod day;

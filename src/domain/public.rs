@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     conversation::Conversation,
-    ids::{ConversationId, MessageId},
+    ids::{BulkId, ConversationId, MessageId},
     message::{Message, MessageStatus, ProviderError},
 };
 
@@ -37,4 +37,21 @@ pub enum PublicEvent {
     StatsUpdated,
     BotStatusChanged,
     WhatsappStatusChanged,
+    /// A bulk's number changes along with facts about messages, so it says what it was.
+    BulkMessageProgress {
+        bulk_id: BulkId,
+        sent: i64,
+        total: i64,
+        /// The conversation whose message was taken by the provider last.
+        current: Option<ConversationId>,
+    },
+    BulkMessageCompleted {
+        bulk_id: BulkId,
+        success_count: i64,
+        error_count: i64,
+    },
+    BulkMessageError {
+        bulk_id: BulkId,
+        error: String,
+    },
 }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bot::Bot,
+    bulk::{Bulk, BulkRecipient, RecipientPart},
     conversation::Conversation,
     event::RequestAnswer,
-    ids::{ClientId, ConversationId, IdentityHash, MessageId},
+    ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId},
     message::{Message, MessageStatus, ProviderError},
     stats::{Counts, Stats},
     tenant::StoredSetup,
@@ -90,6 +91,27 @@ pub trait State {
 
     fn put_identity(&mut self, client: ClientId, hash: IdentityHash, id: ConversationId);
 
+    fn bulk(&mut self, client: ClientId, id: BulkId) -> Option<Arc<Bulk>>;
+    fn put_bulk(&mut self, bulk: Arc<Bulk>);
+    /// Stores a part of a bulk's recipients in the place of the one that begins with the same.
+    fn put_bulk_part(&mut self, client: ClientId, part: &RecipientPart);
+    fn drop_bulk_parts(&mut self, client: ClientId, id: BulkId);
+    /// A recipient who is claimed.
+    fn bulk_recipient(
+        &mut self,
+        client: ClientId,
+        id: BulkId,
+        number: u32,
+    ) -> Option<BulkRecipient>;
+    /// Stores how far a claimed recipient has come.
+    fn put_bulk_recipient(
+        &mut self,
+        client: ClientId,
+        id: BulkId,
+        number: u32,
+        recipient: BulkRecipient,
+    );
+
     /// Notes that a write was answered, and when; a key that is used again has the later time. The
     /// answer itself is in the log.
     fn put_answer(&mut self, client: ClientId, answer: &RequestAnswer, at: Timestamp);
@@ -109,6 +131,10 @@ pub struct MemoryState {
     pub hours: HashMap<(ClientId, Timestamp), Counts>,
     pub identities: HashMap<(ClientId, IdentityHash), ConversationId>,
     pub answers: HashMap<(ClientId, String), Timestamp>,
+    pub bulks: HashMap<(ClientId, BulkId), Arc<Bulk>>,
+    /// By the number of their first recipient.
+    pub bulk_parts: HashMap<(ClientId, BulkId, u32), RecipientPart>,
+    pub bulk_recipients: HashMap<(ClientId, BulkId, u32), BulkRecipient>,
 }
 
 impl State for MemoryState {
@@ -190,6 +216,41 @@ impl State for MemoryState {
 
     fn put_identity(&mut self, client: ClientId, hash: IdentityHash, id: ConversationId) {
         self.identities.insert((client, hash), id);
+    }
+
+    fn bulk(&mut self, client: ClientId, id: BulkId) -> Option<Arc<Bulk>> {
+        self.bulks.get(&(client, id)).cloned()
+    }
+
+    fn put_bulk(&mut self, bulk: Arc<Bulk>) {
+        self.bulks.insert((bulk.client_id, bulk.id), bulk);
+    }
+
+    fn put_bulk_part(&mut self, client: ClientId, part: &RecipientPart) {
+        self.bulk_parts.insert((client, part.bulk_id, part.first), part.clone());
+    }
+
+    fn drop_bulk_parts(&mut self, client: ClientId, id: BulkId) {
+        self.bulk_parts.retain(|(owner, bulk, _), _| (*owner, *bulk) != (client, id));
+    }
+
+    fn bulk_recipient(
+        &mut self,
+        client: ClientId,
+        id: BulkId,
+        number: u32,
+    ) -> Option<BulkRecipient> {
+        self.bulk_recipients.get(&(client, id, number)).copied()
+    }
+
+    fn put_bulk_recipient(
+        &mut self,
+        client: ClientId,
+        id: BulkId,
+        number: u32,
+        recipient: BulkRecipient,
+    ) {
+        self.bulk_recipients.insert((client, id, number), recipient);
     }
 
     fn put_answer(&mut self, client: ClientId, answer: &RequestAnswer, at: Timestamp) {

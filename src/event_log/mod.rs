@@ -31,6 +31,8 @@ pub enum StreamName {
     Tenant(ClientId),
     /// `bulk-{client}-{id}`.
     Bulk(ClientId, BulkId),
+    /// `recipients-{client}-{bulk id}.{part}`: a part of a bulk's recipients, with personal data.
+    Recipients(ClientId, BulkId, u32),
     /// `request-{client}-{key hash}`: the answer to one idempotency key.
     Request(ClientId, String),
     /// A stream of a later release: kept as it is named, never written.

@@ -210,6 +210,10 @@ impl StreamName {
             ("tenant", None) => StreamName::Tenant(client),
             ("conversation", Some(id)) => StreamName::Conversation(client, id.parse().ok()?),
             ("bulk", Some(id)) => StreamName::Bulk(client, id.parse().ok()?),
+            ("recipients", Some(part)) => {
+                let (id, part) = part.split_once('.')?;
+                StreamName::Recipients(client, id.parse().ok()?, part.parse().ok()?)
+            }
             ("request", Some(key)) => StreamName::Request(client, key.to_owned()),
             _ => return None,
         };
@@ -223,6 +227,7 @@ impl StreamName {
             | StreamName::Conversation(client, _)
             | StreamName::Tenant(client)
             | StreamName::Bulk(client, _)
+            | StreamName::Recipients(client, ..)
             | StreamName::Request(client, _) => Some(*client),
             StreamName::Other(_) => None,
         }
@@ -236,6 +241,9 @@ impl fmt::Display for StreamName {
             StreamName::Conversation(client, id) => write!(f, "conversation-{client}-{id}"),
             StreamName::Tenant(client) => write!(f, "tenant-{client}"),
             StreamName::Bulk(client, id) => write!(f, "bulk-{client}-{id}"),
+            StreamName::Recipients(client, id, part) => {
+                write!(f, "recipients-{client}-{id}.{part}")
+            }
             StreamName::Request(client, key) => write!(f, "request-{client}-{key}"),
             StreamName::Other(name) => f.write_str(name),
         }
@@ -277,6 +285,7 @@ mod tests {
             StreamName::Conversation(CLIENT, ConversationId(12)),
             StreamName::Tenant(CLIENT),
             StreamName::Bulk(CLIENT, BulkId(Uuid::from_u128(5))),
+            StreamName::Recipients(CLIENT, BulkId(Uuid::from_u128(5)), 65_543),
             StreamName::Request(CLIENT, "ab12".to_owned()),
             StreamName::Other("invoices-of-2031".to_owned()),
             StreamName::Other("conversation-7-x".to_owned()),

@@ -27,7 +27,7 @@ use super::{
     gate::Rate,
     lane::{Class, Lane, Rates},
     membership::{InstanceId, sender_of},
-    round::{self, RoundEnd},
+    round::{self, NO_LINE_PAUSE, RoundEnd},
     settle::ToSettle,
 };
 use crate::{
@@ -263,8 +263,15 @@ impl Engine {
         }
         let now = Instant::now();
         let rates = self.rates(client);
+        let has_line = self.shared.lines.of(client).is_some();
         let Some(line) = self.lines.get_mut(&client) else { return };
         if line.in_round {
+            return;
+        }
+        if !has_line {
+            if line.lane.len() > 0 {
+                self.wake_up(client, now + NO_LINE_PAUSE);
+            }
             return;
         }
         let next_round = line.round_at.map_or(now, |at| at + ROUND_INTERVAL);

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a tenant without a way to send waits before it is looked for again.
-const NO_LINE_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const NO_LINE_PAUSE: Duration = Duration::from_secs(5);
 /// How long a message waits that could not be read or claimed now.
 const AGAIN_PAUSE: Duration = Duration::from_millis(500);
 /// How long a round waits for the read model to have its messages.

@@ -15,6 +15,7 @@ use crate::{
     domain::{
         bot::Bot,
         conversation::{Contact, Conversation, LastMessage},
+        ids::{BulkId, ConversationId},
         message::{Media, Message, ProviderError},
         public::PublicEvent,
         stats::Stats,
@@ -55,7 +56,22 @@ pub fn fact(out: &mut Vec<u8>, envelope: Envelope<'_>, event: &PublicEvent) -> O
             write_event(out, envelope, EventType::MessageStatusUpdated, &data);
             Some(EventType::MessageStatusUpdated)
         }
+        PublicEvent::BulkMessageCompleted { bulk_id, success_count, error_count } => {
+            let data = BulkCompletedOut {
+                success_count: *success_count,
+                error_count: *error_count,
+                bulk_id: bulk_id.0,
+            };
+            write_event(out, envelope, EventType::BulkMessageCompleted, &data);
+            Some(EventType::BulkMessageCompleted)
+        }
+        PublicEvent::BulkMessageError { bulk_id, error } => {
+            let data = BulkErrorOut { error, bulk_id: bulk_id.0 };
+            write_event(out, envelope, EventType::BulkMessageError, &data);
+            Some(EventType::BulkMessageError)
+        }
         PublicEvent::ConversationUpdated { .. }
+        | PublicEvent::BulkMessageProgress { .. }
         | PublicEvent::StatsUpdated
         | PublicEvent::BotStatusChanged
         | PublicEvent::WhatsappStatusChanged => None,
@@ -66,6 +82,27 @@ pub fn fact(out: &mut Vec<u8>, envelope: Envelope<'_>, event: &PublicEvent) -> O
 pub fn conversation_updated(out: &mut Vec<u8>, envelope: Envelope<'_>, now: &Conversation) {
     let data = ConversationUpdatedOut { conversation: conversation_out(now) };
     write_event(out, envelope, EventType::ConversationUpdated, &data);
+}
+
+/// What a `bulk_message_progress` tells.
+#[derive(Debug, Clone, Copy)]
+pub struct BulkProgress {
+    pub bulk_id: BulkId,
+    pub sent: i64,
+    pub total: i64,
+    pub current: Option<ConversationId>,
+}
+
+/// Replaces `out` by a `bulk_message_progress`. The conversation is told by its number and not by
+/// the contact's name: the event is not of that conversation, whose erasure would not find it.
+pub fn bulk_message_progress(out: &mut Vec<u8>, envelope: Envelope<'_>, now: &BulkProgress) {
+    let progress = BulkProgressOut {
+        sent: now.sent,
+        total: now.total,
+        current_conversation: now.current.map(|id| id.to_string()).unwrap_or_default(),
+    };
+    let data = BulkMessageProgressOut { progress, bulk_id: now.bulk_id.0 };
+    write_event(out, envelope, EventType::BulkMessageProgress, &data);
 }
 
 /// Replaces `out` by a `stats_updated`.
@@ -136,6 +173,35 @@ struct BotStatusOut {
 struct WhatsappStateOut {
     #[serde(rename = "whatsappState")]
     whatsapp_state: wire::WhatsAppState,
+}
+
+#[derive(Serialize)]
+struct BulkMessageProgressOut {
+    progress: BulkProgressOut,
+    bulk_id: Uuid,
+}
+
+#[derive(Serialize)]
+struct BulkProgressOut {
+    sent: i64,
+    total: i64,
+    #[serde(rename = "currentConversation")]
+    current_conversation: String,
+}
+
+#[derive(Serialize)]
+struct BulkCompletedOut {
+    #[serde(rename = "successCount")]
+    success_count: i64,
+    #[serde(rename = "errorCount")]
+    error_count: i64,
+    bulk_id: Uuid,
+}
+
+#[derive(Serialize)]
+struct BulkErrorOut<'a> {
+    error: &'a str,
+    bulk_id: Uuid,
 }
 
 #[derive(Serialize)]

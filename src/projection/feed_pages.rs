@@ -21,9 +21,9 @@ const CLOCK_SKEW_MS: i64 = 10_000;
 
 /// Both tables give their rows in feed order, so SQLite merges them without sorting.
 pub(super) const PAGE_SQL: &str = "\
-    SELECT row, type, conversation, taken_in_at, json FROM feed WHERE client = ?1 AND row > ?2 \
+    SELECT row, type, conversation, taken_in_at, json, NULL FROM feed WHERE client = ?1 AND row > ?2 \
     UNION ALL \
-    SELECT row, type, conversation, taken_in_at, json FROM feed_state \
+    SELECT row, type, conversation, taken_in_at, json, key FROM feed_state \
     WHERE client = ?1 AND row > ?2 \
     ORDER BY row LIMIT ?3";
 
@@ -57,7 +57,11 @@ fn read_frame(client: ClientId, row: &Row<'_>) -> rusqlite::Result<PublicFrame> 
         .find(|&event_type| event_type as u8 == number)
         .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, number.into()))?;
     let conversation_id = row.get::<_, Option<u32>>(2)?.map(ConversationId);
-    let key = if event_type.is_state() { conversation_id.map_or(0, |id| id.0.into()) } else { 0 };
+    let key = match row.get::<_, Option<i64>>(5)? {
+        Some(key) => key.cast_unsigned(),
+        None if event_type.is_state() => conversation_id.map_or(0, |id| id.0.into()),
+        None => 0,
+    };
     Ok(PublicFrame {
         client_id: client,
         cursor: cursor_of(row.get(0)?),

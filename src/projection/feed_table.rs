@@ -17,7 +17,7 @@ use super::{PublicFrame, encode, encode::Envelope, state::FoldState, stored::fee
 use crate::{
     domain::{
         conversation::Conversation,
-        ids::{ClientId, ConversationId, Position},
+        ids::{BulkId, ClientId, ConversationId, Position},
         public::PublicEvent,
         time::Timestamp,
     },
@@ -54,7 +54,7 @@ struct Fact {
     row: i64,
     client: ClientId,
     event_type: EventType,
-    conversation: ConversationId,
+    conversation: Option<ConversationId>,
     time: Timestamp,
     json: Range<usize>,
 }
@@ -62,8 +62,21 @@ struct Fact {
 struct StateEvent {
     cursor: Cursor,
     time: Timestamp,
-    /// For `conversation_updated`: as it was right after its domain event.
-    conversation: Option<Arc<Conversation>>,
+    content: StateContent,
+}
+
+/// What a state event tells, where it is not read from the state as it is at the end.
+enum StateContent {
+    Tenant,
+    /// As it was right after its domain event.
+    Conversation(Arc<Conversation>),
+    Bulk(encode::BulkProgress),
+}
+
+/// What a later `bulk_message_progress` of the same bulk has alike: a hash of the bulk's id.
+pub(super) fn bulk_key(id: BulkId) -> u64 {
+    let (high, low) = id.0.as_u64_pair();
+    high.rotate_left(32) ^ low
 }
 
 /// Where a domain event stands and when it was taken in.
@@ -99,29 +112,38 @@ impl FeedBatch {
             // The fold answers with a handful.
             let ordinal = u16::try_from(ordinal).unwrap_or(u16::MAX);
             let cursor = Cursor { position: source.position, ordinal };
-            let key = match event {
+            let (event_type, key, content) = match event {
                 PublicEvent::NewMessage { ref conversation, .. } => {
-                    self.publish_fact(state, source, cursor, &event, conversation.id);
+                    self.publish_fact(state, source, cursor, &event, Some(conversation.id));
                     continue;
                 }
                 PublicEvent::MessageStatusUpdated { conversation_id, .. } => {
-                    self.publish_fact(state, source, cursor, &event, conversation_id);
+                    self.publish_fact(state, source, cursor, &event, Some(conversation_id));
+                    continue;
+                }
+                PublicEvent::BulkMessageCompleted { .. } | PublicEvent::BulkMessageError { .. } => {
+                    self.publish_fact(state, source, cursor, &event, None);
                     continue;
                 }
                 PublicEvent::ConversationUpdated { conversation } => {
                     let key = u64::from(conversation.id.0);
-                    let conversation = Some(conversation);
-                    let published = StateEvent { cursor, time: source.time, conversation };
-                    self.states
-                        .insert((source.client, EventType::ConversationUpdated, key), published);
-                    continue;
+                    (EventType::ConversationUpdated, key, StateContent::Conversation(conversation))
                 }
-                PublicEvent::StatsUpdated => EventType::StatsUpdated,
-                PublicEvent::BotStatusChanged => EventType::BotStatusChanged,
-                PublicEvent::WhatsappStatusChanged => EventType::WhatsappStatusChanged,
+                PublicEvent::BulkMessageProgress { bulk_id, sent, total, current } => {
+                    let content = encode::BulkProgress { bulk_id, sent, total, current };
+                    let content = StateContent::Bulk(content);
+                    (EventType::BulkMessageProgress, bulk_key(bulk_id), content)
+                }
+                PublicEvent::StatsUpdated => (EventType::StatsUpdated, 0, StateContent::Tenant),
+                PublicEvent::BotStatusChanged => {
+                    (EventType::BotStatusChanged, 0, StateContent::Tenant)
+                }
+                PublicEvent::WhatsappStatusChanged => {
+                    (EventType::WhatsappStatusChanged, 0, StateContent::Tenant)
+                }
             };
-            let published = StateEvent { cursor, time: source.time, conversation: None };
-            self.states.insert((source.client, key, 0), published);
+            let published = StateEvent { cursor, time: source.time, content };
+            self.states.insert((source.client, event_type, key), published);
         }
         if self.held.len() > HELD_BYTES_MAX {
             self.write_facts(&state.connection)?;
@@ -135,7 +157,7 @@ impl FeedBatch {
         source: Source,
         cursor: Cursor,
         event: &PublicEvent,
-        conversation: ConversationId,
+        conversation: Option<ConversationId>,
     ) {
         let row = feed_row(cursor);
         let kept = source.time >= self.keep_since;
@@ -154,7 +176,7 @@ impl FeedBatch {
                 cursor,
                 event_type,
                 key: 0,
-                conversation_id: Some(conversation),
+                conversation_id: conversation,
                 json: Bytes::copy_from_slice(&self.scratch),
                 taken_in_at: source.time,
             });
@@ -192,7 +214,7 @@ impl FeedBatch {
                 fact.row,
                 fact.client.0,
                 fact.event_type as u8,
-                fact.conversation.0,
+                fact.conversation.map(|id| id.0),
                 fact.time,
                 &self.held[fact.json],
             ])?;
@@ -210,16 +232,23 @@ impl FeedBatch {
         key: u64,
         event: StateEvent,
     ) -> rusqlite::Result<()> {
-        let StateEvent { cursor, time, conversation } = event;
+        let StateEvent { cursor, time, content } = event;
         let envelope = Envelope { epoch: &self.epoch, cursor, time };
         let out = &mut self.scratch;
-        let conversation_id = conversation.as_ref().map(|conversation| conversation.id);
-        let newest = match (&conversation, conversation_id) {
-            (Some(conversation), Some(id)) => {
+        let (mut conversation_id, mut stored_key) = (None, None);
+        let newest = match &content {
+            StateContent::Conversation(conversation) => {
+                let id = conversation.id;
+                conversation_id = Some(id);
                 encode::conversation_updated(out, envelope, conversation);
                 state.stored_conversation_mut((client, id)).map(|entry| &mut entry.feed_row)
             }
-            _ => {
+            StateContent::Bulk(progress) => {
+                stored_key = Some(key.cast_signed());
+                encode::bulk_message_progress(out, envelope, progress);
+                state.stored_bulk_mut((client, progress.bulk_id)).map(|entry| &mut entry.feed_row)
+            }
+            StateContent::Tenant => {
                 let Some(tenant) = state.stored_tenant(client) else { return Ok(()) };
                 tenant.touched = true;
                 match event_type {
@@ -250,14 +279,15 @@ impl FeedBatch {
         state
             .connection
             .prepare_cached(
-                "INSERT INTO feed_state (client, row, type, conversation, taken_in_at, json) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO feed_state (client, row, type, conversation, key, taken_in_at, json) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 client.0,
                 row,
                 event_type as u8,
                 conversation_id.map(|id| id.0),
+                stored_key,
                 time,
                 &*out,
             ])?;

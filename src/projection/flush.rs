@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use super::{
+    bulks,
     state::{
         ConversationKey, FoldState, MessageKey, StoredConversation, StoredMessage, StoredTenant,
     },
@@ -25,6 +26,9 @@ impl FoldState {
         self.flush_messages()?;
         write_conversations(&self.connection, self.conversations.to_write())?;
         self.conversations.written();
+        bulks::write(&self.connection, self.bulks.to_write())?;
+        self.bulks.written();
+        bulks::write_recipients(&self.connection, &mut self.bulk_recipients)?;
         write_hours(&self.connection, &self.hours)?;
         self.hours.clear();
         write_tenants(&self.connection, &mut self.tenants)?;

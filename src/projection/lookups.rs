@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    feed_pages,
+    bulks, feed_pages,
     queries::{ConversationFilter, MessageName, OldAnswers, Page},
     search,
     state::{find_conversation, find_message, find_message_by_key, read_tenant},
@@ -28,6 +28,9 @@ use crate::{
 /// As in the fold: a longer chain of merges is a damaged state.
 const MERGE_CHAIN_MAX: usize = 1024;
 
+/// The newest bulks in a snapshot, whatever became of them; those at work are there beside them.
+const SNAPSHOT_BULKS_MAX: usize = 50;
+
 pub(super) fn snapshot(
     connection: &Connection,
     epoch: &str,
@@ -37,13 +40,14 @@ pub(super) fn snapshot(
     let cursor = Cursor::end_of(feed_pages::projected(connection)?);
     let newest = list(connection, client, None, Place::NEWEST, limit)?;
     let tenant = tenant(connection, client)?;
+    let bulks = bulks::running_and_recent(connection, client, SNAPSHOT_BULKS_MAX)?;
     Ok(Snapshot {
         cursor: cursor.display(epoch).to_string(),
         conversations: newest.iter().map(|(_, found)| to_wire::conversation(found)).collect(),
         stats: to_wire::stats(&tenant.stats),
         bot_status: to_wire::bot(&tenant.bot),
         whatsapp_state: to_wire::whatsapp(&tenant.whatsapp),
-        bulks: Vec::new(),
+        bulks: bulks.iter().map(to_wire::bulk).collect(),
     })
 }
 
@@ -336,6 +340,6 @@ pub(super) fn old_answers(
     Ok(all)
 }
 
-fn sql_limit(limit: usize) -> i64 {
+pub(super) fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

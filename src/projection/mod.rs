@@ -23,6 +23,7 @@ pub mod rebuild;
 pub mod settings;
 pub mod to_wire;
 
+mod bulks;
 mod feed_pages;
 mod feed_table;
 mod flush;

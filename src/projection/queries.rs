@@ -6,12 +6,13 @@ use tokio::sync::watch;
 
 use rusqlite::Connection;
 
-use super::{PublicFrame, feed_pages, lookups, pool::Pool, read_model::ReadModel, state};
+use super::{PublicFrame, bulks, feed_pages, lookups, pool::Pool, read_model::ReadModel, state};
 use crate::{
     domain::{
         bot::Bot,
+        bulk::{Bulk, Recipient, RecipientPart, RecipientResult},
         conversation::{Conversation, ConversationStatus},
-        ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
+        ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId, Position},
         message::Message,
         state::Tenant,
         stats::{Counts, Stats},
@@ -76,6 +77,27 @@ pub struct OldAnswers {
 pub struct Page<T> {
     pub items: Vec<T>,
     pub next: Option<String>,
+}
+
+/// Which recipients of a bulk to list, in the order in which they were given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BulkRecipientFilter {
+    pub result: Option<RecipientResult>,
+    /// The number behind which to begin.
+    pub after: Option<u32>,
+    pub limit: usize,
+}
+
+/// A recipient of a bulk with what became of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BulkRecipientRow {
+    /// From 0, in the order in which they were given.
+    pub number: u32,
+    /// `None` once the person was erased.
+    pub recipient: Option<Recipient>,
+    pub result: RecipientResult,
+    pub conversation_id: Option<ConversationId>,
+    pub message: Option<Message>,
 }
 
 /// A stored part of the feed.
@@ -304,6 +326,109 @@ impl Queries {
         limit: usize,
     ) -> Result<Vec<OldAnswers>, QueryError> {
         self.read(move |db| lookups::old_answers(db, before, limit)).await
+    }
+
+    pub async fn bulk(&self, client: ClientId, id: BulkId) -> Result<Option<Bulk>, QueryError> {
+        let found = self.read(move |db| bulks::find(db, (client, id))).await?;
+        Ok(found.map(|found| Bulk::clone(&found.bulk)))
+    }
+
+    /// The tenant's bulks, newest first, from before `before`.
+    pub async fn bulks(
+        &self,
+        client: ClientId,
+        before: Option<BulkId>,
+        limit: usize,
+    ) -> Result<Page<Bulk>, QueryError> {
+        self.read(move |db| bulks::list(db, client, before, limit)).await
+    }
+
+    /// Bulks of all tenants that their runner has something to do for, at most `limit`.
+    pub async fn active_bulks(&self, limit: usize) -> Result<Vec<Bulk>, QueryError> {
+        self.read(move |db| bulks::active(db, limit)).await
+    }
+
+    /// Bulks whose recipients were stored and that were not created (yet), at most `limit`.
+    pub async fn unfinished_bulks(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, BulkId)>, QueryError> {
+        self.read(move |db| bulks::unfinished(db, limit)).await
+    }
+
+    /// The numbers of the parts that a bulk's recipients are in.
+    pub async fn bulk_parts(&self, client: ClientId, id: BulkId) -> Result<Vec<u32>, QueryError> {
+        self.read(move |db| bulks::part_numbers(db, (client, id))).await
+    }
+
+    /// The parts of the tenant's bulks in which somebody satisfies `wanted`. Looks at every
+    /// recipient of every bulk.
+    pub async fn bulk_parts_with(
+        &self,
+        client: ClientId,
+        wanted: impl Fn(&Recipient) -> bool + Send + 'static,
+    ) -> Result<Vec<RecipientPart>, QueryError> {
+        self.read(move |db| bulks::parts_with(db, client, wanted)).await
+    }
+
+    /// How far these recipients have come, those who are not claimed left out.
+    pub async fn bulk_results(
+        &self,
+        client: ClientId,
+        id: BulkId,
+        numbers: Vec<u32>,
+    ) -> Result<Vec<(u32, RecipientResult)>, QueryError> {
+        self.read(move |db| {
+            let mut results = Vec::new();
+            for number in numbers {
+                let found = bulks::recipient(db, (client, id), number)?;
+                results.extend(found.map(|found| (number, found.result)));
+            }
+            Ok(results)
+        })
+        .await
+    }
+
+    /// `count` recipients as they were given, from number `first` on; fewer when parts are
+    /// missing.
+    pub async fn bulk_recipients_given(
+        &self,
+        client: ClientId,
+        id: BulkId,
+        first: u32,
+        count: u32,
+    ) -> Result<Vec<Recipient>, QueryError> {
+        self.read(move |db| bulks::given(db, (client, id), first, count)).await
+    }
+
+    /// Numbers of recipients whose message is queued and not claimed for sending.
+    pub async fn bulk_recipients_queued(
+        &self,
+        client: ClientId,
+        id: BulkId,
+        limit: usize,
+    ) -> Result<Vec<u32>, QueryError> {
+        self.read(move |db| bulks::queued(db, (client, id), limit)).await
+    }
+
+    /// Recipients with what became of them; `None` when there is no such bulk. A page may have
+    /// fewer than `limit` and go on.
+    pub async fn bulk_recipients(
+        &self,
+        client: ClientId,
+        id: BulkId,
+        filter: BulkRecipientFilter,
+    ) -> Result<Option<Page<BulkRecipientRow>>, QueryError> {
+        self.read(move |db| bulks::recipients(db, (client, id), &filter)).await
+    }
+
+    /// The conversations of contacts known by these identities, in the order asked.
+    pub async fn conversations_of_contacts(
+        &self,
+        client: ClientId,
+        hashes: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<Conversation>>, QueryError> {
+        self.read(move |db| bulks::conversations_of(db, client, &hashes)).await
     }
 
     /// The tenant's public events after `after`, at most `limit`.

@@ -40,7 +40,7 @@ const WAL_BYTES_KEPT: i64 = 64 << 20;
 /// How long a connection waits for another one's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Prepared statements that a connection keeps; there are fewer.
-const STATEMENTS_MAX: usize = 64;
+const STATEMENTS_MAX: usize = 128;
 /// Pages copied between two words on the progress of a backup.
 const BACKUP_STEP_PAGES: i32 = 1024;
 

@@ -121,6 +121,41 @@ CREATE TABLE answer (
 ) WITHOUT ROWID;
 CREATE INDEX answer_by_age ON answer (client, at);
 
+-- Ids of bulks begin with their time, so their order is that of creation.
+CREATE TABLE bulk (
+    client INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    -- The runner may have something to do.
+    active INTEGER NOT NULL,
+    -- What it was asked to be, and what of it changes.
+    spec TEXT NOT NULL,
+    progress TEXT NOT NULL,
+    -- The newest bulk_message_progress in feed_state.
+    feed_row INTEGER,
+    PRIMARY KEY (client, id)
+) WITHOUT ROWID;
+CREATE INDEX bulk_active ON bulk (client, id) WHERE active;
+
+-- Recipients as they were given, by the number of the part's first. Personal data.
+CREATE TABLE bulk_part (
+    client INTEGER NOT NULL,
+    bulk BLOB NOT NULL,
+    first INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    recipients TEXT NOT NULL
+);
+CREATE UNIQUE INDEX bulk_part_by_first ON bulk_part (client, bulk, first);
+
+-- Recipients who are claimed. The message is found by its id, which follows from bulk and number.
+CREATE TABLE bulk_recipient (
+    client INTEGER NOT NULL,
+    bulk BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    result TEXT NOT NULL,
+    conversation INTEGER,
+    PRIMARY KEY (client, bulk, number)
+) WITHOUT ROWID;
+
 -- The public events in their final bytes. Facts are appended and taken away by retention alone.
 CREATE TABLE feed (
     row INTEGER PRIMARY KEY,
@@ -138,6 +173,8 @@ CREATE TABLE feed_state (
     row INTEGER NOT NULL,
     type INTEGER NOT NULL,
     conversation INTEGER,
+    -- What supersedes it, where that is not the conversation: a hash of the bulk's id.
+    key INTEGER,
     taken_in_at INTEGER NOT NULL,
     json BLOB NOT NULL,
     PRIMARY KEY (client, row)

@@ -20,6 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use smallvec::SmallVec;
 
 use super::{
+    bulks,
     settings::ProjectionSettings,
     stored::{
         Json, StoredUuid, conversation_columns, conversation_row, key_hash, message_columns,
@@ -28,9 +29,10 @@ use super::{
     write_back::WriteBack,
 };
 use crate::domain::{
+    bulk::{Bulk, BulkRecipient, RecipientPart},
     conversation::Conversation,
     event::RequestAnswer,
-    ids::{ClientId, ConversationId, EventId, IdentityHash, MessageId},
+    ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId},
     message::Message,
     state::{State, Tenant, Waiting},
     stats::Counts,
@@ -43,7 +45,11 @@ use crate::domain::{
 const WAITING_KEYS_MAX: usize = 100_000;
 
 pub(super) type MessageKey = (ClientId, MessageId);
+/// Bulks that are kept in memory; those in use are a handful.
+const BULKS_CACHED_MAX: usize = 256;
+
 pub(super) type ConversationKey = (ClientId, ConversationId);
+pub(super) type BulkKey = (ClientId, BulkId);
 
 #[derive(Clone)]
 pub(super) struct StoredMessage {
@@ -62,6 +68,13 @@ impl StoredMessage {
 pub(super) struct StoredConversation {
     pub conversation: Arc<Conversation>,
     /// `feed_state.row` of its newest `conversation_updated`.
+    pub feed_row: Option<i64>,
+}
+
+#[derive(Clone)]
+pub(super) struct StoredBulk {
+    pub bulk: Arc<Bulk>,
+    /// `feed_state.row` of its newest `bulk_message_progress`.
     pub feed_row: Option<i64>,
 }
 
@@ -88,6 +101,9 @@ pub(super) struct FoldState {
     keys: quick_cache::unsync::Cache<i64, MessageKey>,
     pub changed_keys: HashMap<i64, SmallVec<[MessageKey; 1]>>,
     pub hours: HashMap<(ClientId, Timestamp), Counts>,
+    pub bulks: WriteBack<BulkKey, StoredBulk>,
+    /// Claimed recipients as the batch changed them.
+    pub bulk_recipients: HashMap<(ClientId, BulkId, u32), BulkRecipient>,
     /// Hashes of all keys that a status may wait for; `None` when there are too many to keep.
     waiting: Option<HashSet<i64>>,
     next_message_row: i64,
@@ -111,6 +127,8 @@ impl FoldState {
             keys: quick_cache::unsync::Cache::new(settings.cached_messages_max),
             changed_keys: HashMap::new(),
             hours: HashMap::new(),
+            bulks: WriteBack::new(BULKS_CACHED_MAX),
+            bulk_recipients: HashMap::new(),
             waiting,
             next_message_row,
             absent: None,
@@ -129,6 +147,8 @@ impl FoldState {
         self.keys.clear();
         self.changed_keys.clear();
         self.hours.clear();
+        self.bulks = WriteBack::new(BULKS_CACHED_MAX);
+        self.bulk_recipients.clear();
         self.waiting = waiting;
         self.next_message_row = next_message_row;
         self.absent = None;
@@ -185,6 +205,23 @@ impl FoldState {
     ) -> Option<&mut StoredConversation> {
         let stored = self.stored_conversation(key)?;
         Some(self.conversations.change(key, stored))
+    }
+
+    /// The bulk, read when it is not here.
+    pub fn stored_bulk(&mut self, key: BulkKey) -> Option<StoredBulk> {
+        if let Some(here) = self.bulks.get(key) {
+            return Some(here.clone());
+        }
+        let read = bulks::find(&self.connection, key);
+        let found = self.kept(read)??;
+        self.bulks.loaded(key, found.clone());
+        Some(found)
+    }
+
+    /// The bulk to be changed.
+    pub fn stored_bulk_mut(&mut self, key: BulkKey) -> Option<&mut StoredBulk> {
+        let stored = self.stored_bulk(key)?;
+        Some(self.bulks.change(key, stored))
     }
 
     fn stored_message(&mut self, key: MessageKey) -> Option<StoredMessage> {
@@ -348,6 +385,53 @@ impl State for FoldState {
             "INSERT OR REPLACE INTO identity (client, hash, conversation) VALUES (?1, ?2, ?3)",
             (client.0, hash.0, id.0),
         );
+    }
+
+    fn bulk(&mut self, client: ClientId, id: BulkId) -> Option<Arc<Bulk>> {
+        self.stored_bulk((client, id)).map(|entry| entry.bulk)
+    }
+
+    fn put_bulk(&mut self, bulk: Arc<Bulk>) {
+        let key = (bulk.client_id, bulk.id);
+        match self.stored_bulk_mut(key) {
+            Some(entry) => entry.bulk = bulk,
+            None => self.bulks.add(key, StoredBulk { bulk, feed_row: None }),
+        }
+    }
+
+    fn put_bulk_part(&mut self, client: ClientId, part: &RecipientPart) {
+        let written = bulks::write_part(&self.connection, client, part);
+        self.kept(written);
+    }
+
+    fn drop_bulk_parts(&mut self, client: ClientId, id: BulkId) {
+        self.execute(
+            "DELETE FROM bulk_part WHERE client = ?1 AND bulk = ?2",
+            (client.0, id.0.as_bytes()),
+        );
+    }
+
+    fn bulk_recipient(
+        &mut self,
+        client: ClientId,
+        id: BulkId,
+        number: u32,
+    ) -> Option<BulkRecipient> {
+        if let Some(changed) = self.bulk_recipients.get(&(client, id, number)) {
+            return Some(*changed);
+        }
+        let read = bulks::recipient(&self.connection, (client, id), number);
+        self.kept(read)?
+    }
+
+    fn put_bulk_recipient(
+        &mut self,
+        client: ClientId,
+        id: BulkId,
+        number: u32,
+        recipient: BulkRecipient,
+    ) {
+        self.bulk_recipients.insert((client, id, number), recipient);
     }
 
     fn setup(&mut self, client: ClientId) -> Option<StoredSetup> {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        bulk::RecipientResult,
         conversation::{
             Contact, Conversation, ConversationStatus, LastMessage, MarketingPreference,
         },
@@ -93,6 +94,11 @@ stored_names! {
     MessageStatus {
         Received = "received", Queued = "queued", Sent = "sent", Delivered = "delivered",
         Read = "read", Failed = "failed",
+    }
+    RecipientResult {
+        Waiting = "waiting", InDoubt = "in_doubt", Sent = "sent", Delivered = "delivered",
+        Read = "read", Failed = "failed", OptedOut = "opted_out", Erased = "erased",
+        Invalid = "invalid",
     }
     ConversationStatus { Open = "open", Pending = "pending", Closed = "closed" }
 }

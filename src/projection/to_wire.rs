@@ -6,6 +6,7 @@
 use crate::{
     domain::{
         bot::{Bot, BotMode},
+        bulk::{Bulk, BulkStatus},
         conversation::{Contact, Conversation, ConversationStatus, LastMessage},
         message::{Direction, Media, Message, MessageKind, MessageStatus, ProviderError, Sender},
         stats::Stats,
@@ -34,6 +35,9 @@ same_variants! {
     }
     conversation_status: ConversationStatus => ConversationStatus { Open, Pending, Closed }
     bot_mode: BotMode => BotMode { Active, Paused, Error, Offline }
+    bulk_status: BulkStatus => BulkStatus {
+        Scheduled, Running, Paused, Completed, Cancelled, Failed,
+    }
     whatsapp_mode: WhatsAppStatus => WhatsAppMode {
         Disconnected, Connecting, Qr, Connected, Error,
     }
@@ -177,5 +181,27 @@ pub fn whatsapp(whatsapp: &WhatsApp) -> wire::WhatsAppState {
         quality: whatsapp.quality.clone(),
         reason: whatsapp.reason.clone(),
         changed_at: whatsapp.changed_at.to_string(),
+    }
+}
+
+pub fn bulk(bulk: &Bulk) -> wire::Bulk {
+    let progress = &bulk.progress;
+    wire::Bulk {
+        id: bulk.id.to_string(),
+        name: bulk.spec.name.clone(),
+        status: bulk_status(progress.status),
+        total: bulk.total(),
+        sent: progress.counts.sent,
+        delivered: progress.counts.delivered,
+        read: progress.counts.read,
+        failed: progress.counts.failed,
+        in_doubt: progress.counts.in_doubt,
+        waiting: bulk.waiting(),
+        left_out: progress.left_out.into(),
+        rate_per_second: bulk.spec.rate_per_second,
+        error: progress.refusal.as_ref().map(message_error),
+        scheduled_at: bulk.spec.scheduled_at.map(|time| time.to_string()),
+        started_at: progress.started_at.map(|time| time.to_string()),
+        finished_at: progress.finished_at.map(|time| time.to_string()),
     }
 }

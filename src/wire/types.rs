@@ -217,13 +217,22 @@ pub struct Bulk {
     pub id: String,
     pub name: String,
     pub status: BulkStatus,
+    /// Recipients who got the message or are to get it: `sent + failed + in_doubt + waiting`.
     pub total: i64,
+    /// Taken by WhatsApp and not failed; those delivered and read are among them.
     pub sent: i64,
     pub delivered: i64,
     pub read: i64,
     pub failed: i64,
+    /// On their way to WhatsApp, or nobody knows whether they arrived there.
     pub in_doubt: i64,
+    /// Not sent; of a bulk that has ended: were not sent.
+    pub waiting: i64,
+    /// Recipients who opted out or were erased, and are of no `total`.
+    pub left_out: i64,
     pub rate_per_second: f64,
+    /// Why it stopped by itself: what WhatsApp said of the number or the template.
+    pub error: Option<MessageError>,
     pub scheduled_at: Option<String>,
     pub started_at: Option<String>,
     pub finished_at: Option<String>,

@@ -18,6 +18,8 @@ use crate::support::{
     webhook::post_webhook,
 };
 
+/// A conversation that nobody has.
+const NOBODYS: u32 = 999_999;
 /// What of tenant 1 nobody else may see.
 const MARK: &str = "the-mark-of-tenant-one";
 
@@ -91,6 +93,16 @@ fn cases() -> Vec<Case> {
             case("set_whatsapp_state", Some("tenant:write"), OwnOnly),
             json!({"status": "connected"}),
         ),
+        with_body(
+            case("create_bulk", Some("bulk:write"), OwnOnly),
+            json!({"name": "access", "text": "hi", "recipients": [{"phone": "+56933334444"}]}),
+        ),
+        case("list_bulks", read, OwnOnly),
+        case("get_bulk", read, NotFound),
+        case("list_bulk_recipients", read, NotFound),
+        case("pause_bulk", Some("bulk:write"), NotFound),
+        case("resume_bulk", Some("bulk:write"), NotFound),
+        case("cancel_bulk", Some("bulk:write"), NotFound),
         case("get_tenant", Some("tenant:write"), NotFound),
         with_body(case("set_tenant", Some("tenant:write"), NotFound), json!({"time_zone": "UTC"})),
         case("create_ticket", None, OwnOnly),
@@ -112,6 +124,7 @@ fn cases() -> Vec<Case> {
 struct Server {
     process: ServerProcess,
     client: reqwest::Client,
+    bulk: std::sync::OnceLock<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -120,7 +133,8 @@ impl Server {
         let folder = tempfile::tempdir().expect("a folder");
         let path = config.write(folder.path());
         let process = ServerProcess::start(&server_binary(), &path, None);
-        Self { process, client: reqwest::Client::new(), _folder: folder }
+        let bulk = std::sync::OnceLock::new();
+        Self { process, client: reqwest::Client::new(), bulk, _folder: folder }
     }
 
     async fn say(&self, tenant: u32, wamid: &str, text: &str) {
@@ -157,7 +171,11 @@ impl Server {
     }
 
     fn request(&self, operation: &Operation, case: &Case, id: &Value) -> reqwest::RequestBuilder {
-        let path = operation.path.replace("{id}", &id.to_string());
+        let path = if operation.path.starts_with("/v1/bulk/") {
+            operation.path.replace("{id}", &self.bulk_id(id))
+        } else {
+            operation.path.replace("{id}", &id.to_string())
+        };
         let path = path.replace("{client_id}", "1");
         let path = path.replace("{message_id}", &uuid::Uuid::nil().to_string());
         let url = format!("{}{path}", self.process.base());
@@ -166,6 +184,33 @@ impl Server {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
         request
+    }
+}
+
+impl Server {
+    /// Tenant 1's bulk, and for a conversation that nobody has a bulk that nobody has.
+    fn bulk_id(&self, conversation: &Value) -> String {
+        let nobodys = uuid::Uuid::from_u128(7 << 20).to_string();
+        let own = self.bulk.get().filter(|_| *conversation != json!(NOBODYS));
+        own.cloned().unwrap_or(nobodys)
+    }
+
+    /// Has tenant 1 schedule a bulk.
+    async fn schedule_bulk(&self) {
+        let later = crate::support::config::now().plus_ms(3_600_000).to_string();
+        let body = json!({"name": MARK, "text": MARK, "scheduled_at": later,
+            "recipients": [{"phone": "+56944445555"}]});
+        let answer = self
+            .client
+            .post(format!("{}/v1/bulk", self.process.base()))
+            .bearer_auth(mint_token(1, None))
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .expect("answered");
+        let id = json_of(answer).await["bulk"]["id"].as_str().expect("an id").to_owned();
+        self.bulk.set(id).expect("once");
     }
 }
 
@@ -229,6 +274,7 @@ fn the_table_has_every_operation_of_the_document() {
 async fn every_operation_is_closed_to_strangers_and_to_other_tenants() {
     let server = Server::start(&TestConfig::default());
     let id = server.last_of_conversations(10, &mint_token(1, None)).await;
+    server.schedule_bulk().await;
     let cases = cases();
     let documented = operations();
     let walked = documented.iter().filter_map(|operation| {
@@ -275,7 +321,7 @@ async fn as_another(server: &Server, operation: &Operation, case: &Case, id: &Va
     let answer = request.send().await.expect("answered");
     match case.as_another {
         AsAnother::NotFound => {
-            let nothing = server.request(operation, case, &json!(999_999)).bearer_auth(token);
+            let nothing = server.request(operation, case, &json!(NOBODYS)).bearer_auth(token);
             let nothing = nothing.send().await.expect("answered");
             assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{name}");
             assert_eq!(code_of(answer).await, code_of(nothing).await, "{name}");
@@ -466,7 +512,8 @@ fn limited_server() -> Server {
     );
     std::fs::write(&path, text).expect("written");
     let process = ServerProcess::start(&server_binary(), &path, None);
-    Server { process, client: reqwest::Client::new(), _folder: folder }
+    let bulk = std::sync::OnceLock::new();
+    Server { process, client: reqwest::Client::new(), bulk, _folder: folder }
 }
 
 #[tokio::test]

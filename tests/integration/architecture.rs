@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("projection", &["event_log", "domain", "wire", "runtime", "metrics"]),
     ("feed", &["projection", "event_log", "wire", "domain", "runtime", "metrics"]),
     ("outbox", &["event_log", "command", "projection", "gateway", "domain", "runtime", "metrics"]),
+    ("bulk", &["event_log", "command", "projection", "domain", "runtime", "metrics"]),
     (
         "delivery",
         &["feed", "projection", "command", "auth", "wire", "domain", "runtime", "metrics"],

@@ -3,6 +3,8 @@
 mod access;
 mod architecture;
 mod autobahn;
+mod bulk;
+mod bulk_crash;
 mod cli;
 mod crash;
 mod documents;

@@ -97,10 +97,6 @@ impl Stage {
         self.server.as_ref().expect("a server runs").base()
     }
 
-    pub fn rss_kib(&self) -> u64 {
-        self.server.as_ref().expect("a server runs").rss_kib()
-    }
-
     /// A request of tenant 1, with a body of this type where one is given.
     pub async fn call(
         &self,
@@ -153,7 +149,7 @@ impl Stage {
     }
 
     /// Looks at the bulk until it is as wanted.
-    pub async fn bulk_until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub async fn bulk_until(&self, id: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let started = tokio::time::Instant::now();
         loop {
             let bulk = self.get(&format!("/v1/bulk/{id}")).await;

@@ -10,8 +10,9 @@ use super::{
 use crate::{
     domain::{
         bot::Bot,
+        bulk::Bulk,
         conversation::Conversation,
-        ids::{IdentityHash, MessageId},
+        ids::{BulkId, IdentityHash, MessageId},
         message::Message,
         time::Timestamp,
         whatsapp::WhatsApp,
@@ -78,6 +79,16 @@ impl View for NoView {
         never()
     }
     async fn day(&self, _: ClientId) -> Result<Option<(String, String)>, QueryError> {
+        never()
+    }
+    async fn bulk(&self, _: ClientId, _: BulkId) -> Result<Option<Bulk>, QueryError> {
+        never()
+    }
+    async fn conversations_of_contacts(
+        &self,
+        _: ClientId,
+        _: Vec<IdentityHash>,
+    ) -> Result<Vec<Option<Conversation>>, QueryError> {
         never()
     }
 }

@@ -20,6 +20,7 @@ fn answer(done: &Done) -> Answer {
         Done::Bot(bot) => json!({"status": bot.status, "by": bot.changed_by}),
         Done::WhatsApp(whatsapp) => json!({"status": whatsapp.status}),
         Done::Queued { message } => json!({"message": message.id}),
+        Done::Bulk(bulk) => json!({"status": bulk.progress.status}),
     };
     Answer { status: 200, body }
 }

@@ -28,7 +28,9 @@ impl<S: State> Folding<'_, S> {
     pub(super) fn send_started(&mut self, id: MessageId) {
         let Some(mut message) = self.waiting_message(id) else { return };
         if !message.send_started {
+            let before = Arc::clone(&message);
             Arc::make_mut(&mut message).send_started = true;
+            self.count_in_bulk(Some(&before), &message);
             self.note_claim(&message);
             self.state.put_message(message);
         }
@@ -104,6 +106,7 @@ impl<S: State> Folding<'_, S> {
         let mut after = message.clone();
         after.send_started = send_started;
         after.error.clone_from(&error);
+        self.count_in_bulk(Some(message), &after);
         self.state.put_message(Arc::new(after));
         if told {
             let (conversation_id, _) = self.resolve(message.conversation_id);

@@ -131,7 +131,7 @@ impl<S: State> Folding<'_, S> {
             payload: amendment::without_marks(queued.payload.clone()),
             reply_to: queued.reply_to.clone(),
             client_ref: queued.client_ref.clone(),
-            bulk_id: queued.bulk_id,
+            bulk_id: queued.bulk_id.filter(|id| self.is_countable(*id, queued.message_id)),
             status: MessageStatus::Queued,
             error: None,
             wa_message_id: None,

@@ -2,11 +2,12 @@
 //!
 //! The projector calls it for every event of the log, in log order; nothing else changes the
 //! read model's state. One file per kind of thing an event is about: [`message`] (what came in or
-//! is to be sent), [`claim`] (who sends it), [`status`] (how far it has come), [`amendment`] (edits, revocations),
-//! [`conversation`] (the conversation itself, merges) and [`tenant`] (bot, WhatsApp, days).
+//! is to be sent), [`claim`] (who sends it), [`status`] (how far it has come), [`amendment`]
+//! (edits, revocations), [`conversation`] (the conversation itself, merges), [`bulk`] (bulks and
+//! the counters that their messages move) and [`tenant`] (bot, WhatsApp, days).
 //!
 //! The public events of one domain event come in this order: the fact, the conversations that
-//! changed without a fact that carries them, the tenant's state.
+//! changed without a fact that carries them, the bulk's progress, the tenant's state.
 //!
 //! What an event repeated in the log does: a message, a status, an amendment, an opened
 //! conversation, a merge, a day are known again wherever the repetition stands. The events that
@@ -15,6 +16,7 @@
 //! the log's own de-duplication of retries rule out.
 
 mod amendment;
+mod bulk;
 mod claim;
 mod conversation;
 mod message;
@@ -59,7 +61,8 @@ const AHEAD_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 /// **Invariant:** idempotent over meaning. A message whose key is known, a status that is no
 /// advance, a repeated notice change nothing and publish nothing.
 pub fn fold(state: &mut impl State, event: &Event) -> Vec<PublicEvent> {
-    let mut folding = Folding { state, event, public: Vec::new(), stats_before: None };
+    let mut folding =
+        Folding { state, event, public: Vec::new(), bulk_progress: None, stats_before: None };
     folding.apply();
     folding.finish()
 }
@@ -69,6 +72,8 @@ struct Folding<'a, S> {
     state: &'a mut S,
     event: &'a Event,
     public: Vec<PublicEvent>,
+    /// A bulk's progress, when the event changed it.
+    bulk_progress: Option<PublicEvent>,
     /// The statistics as they were, once they were touched.
     stats_before: Option<Stats>,
 }
@@ -117,6 +122,23 @@ impl<S: State> Folding<'_, S> {
             }
             EventData::WhatsappStateChanged { .. } => self.whatsapp_state_changed(),
             EventData::DayStarted { date, time_zone } => self.day_started(date, time_zone),
+            EventData::BulkRecipientsAdded(part) => {
+                self.state.put_bulk_part(self.event.client_id, part);
+            }
+            EventData::BulkRecipientsDiscarded { bulk_id } => {
+                self.bulk_recipients_discarded(*bulk_id);
+            }
+            EventData::BulkCreated { bulk_id, spec } => self.bulk_created(*bulk_id, spec),
+            EventData::BulkRecipientsErased { bulk_id, recipients } => {
+                self.bulk_recipients_erased(*bulk_id, recipients);
+            }
+            EventData::BulkStarted { bulk_id } => self.bulk_started(*bulk_id),
+            EventData::BulkBatchStarted(batch) => self.bulk_batch_started(batch),
+            EventData::BulkPaused { bulk_id } => self.bulk_paused(*bulk_id),
+            EventData::BulkResumed { bulk_id } => self.bulk_resumed(*bulk_id),
+            EventData::BulkCancelled { bulk_id } => self.bulk_cancelled(*bulk_id),
+            EventData::BulkCompleted { bulk_id } => self.bulk_completed(*bulk_id),
+            EventData::BulkFailed { bulk_id, error } => self.bulk_failed(*bulk_id, error),
             EventData::TenantSetUp(setup) => self.tenant_set_up(setup),
             EventData::CredentialsResealed { replaces, sealed } => {
                 self.credentials_resealed(*replaces, sealed);
@@ -135,6 +157,7 @@ impl<S: State> Folding<'_, S> {
 
     /// The statistics' event comes last, and once however much of them changed.
     fn finish(mut self) -> Vec<PublicEvent> {
+        self.public.extend(self.bulk_progress.take());
         if let Some(before) = self.stats_before {
             let stats = &mut self.state.tenant(self.event.client_id).stats;
             if *stats != before {
@@ -213,6 +236,7 @@ impl<S: State> Folding<'_, S> {
     /// and the day in which we learn of it; an imported message for the hour in which it was
     /// written and for no `today`.
     fn count_message(&mut self, before: Option<&Message>, after: &Message) {
+        self.count_in_bulk(before, after);
         let was = before.map(Share::of).unwrap_or_default();
         let change = Share::of(after).minus(was);
         if change == Share::default() {

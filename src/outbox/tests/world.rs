@@ -421,7 +421,7 @@ impl World {
     /// Waits until no message is waiting or under way: each has an outcome or is in doubt.
     pub async fn until_quiet(&self) -> HashMap<MessageId, Message> {
         for _ in 0..100_000 {
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             let state = self.state().await;
             let open = state
                 .messages

@@ -8,8 +8,9 @@ use rusqlite::Connection;
 use super::{Bench, EPOCH, logs::random_log, project_in};
 use crate::{
     domain::{
+        bulk::{BulkRecipient, RecipientPart},
         fold::fold,
-        ids::{ClientId, ConversationId, IdentityHash, Position},
+        ids::{BulkId, ClientId, ConversationId, IdentityHash, Position},
         public::PublicEvent,
         state::MemoryState,
         stats::Counts,
@@ -17,12 +18,13 @@ use crate::{
     },
     event_log::Record,
     projection::{
-        CommittedBatch, PublicFrame,
+        CommittedBatch, PublicFrame, bulks,
         encode::{self, Envelope},
         feed_pages,
         state::{find_message, find_waiting, read_tenant, setups},
         stored::{
-            conversation_columns, key_hash, message_columns, read_conversation, read_message,
+            Json, StoredUuid, conversation_columns, key_hash, message_columns, read_conversation,
+            read_message,
         },
         words,
     },
@@ -86,6 +88,29 @@ pub(super) fn stored_state(connection: &Connection) -> MemoryState {
         state.answers.insert((client, key), row.get::<_, Timestamp>(2)?);
         Ok(())
     });
+    each(connection, "SELECT client, id FROM bulk", |row| {
+        let key = (ClientId(row.get(0)?), BulkId(row.get::<_, StoredUuid>(1)?.0));
+        state.bulks.insert(key, bulks::find(connection, key)?.unwrap().bulk);
+        Ok(())
+    });
+    each(connection, "SELECT client, bulk, first, part, recipients FROM bulk_part", |row| {
+        let part = RecipientPart {
+            bulk_id: BulkId(row.get::<_, StoredUuid>(1)?.0),
+            part: row.get(3)?,
+            first: row.get(2)?,
+            recipients: row.get::<_, Json<_>>(4)?.0,
+        };
+        state.bulk_parts.insert((ClientId(row.get(0)?), part.bulk_id, part.first), part);
+        Ok(())
+    });
+    let sql = "SELECT client, bulk, number, result, conversation FROM bulk_recipient";
+    each(connection, sql, |row| {
+        let bulk = BulkId(row.get::<_, StoredUuid>(1)?.0);
+        let conversation_id = row.get::<_, Option<u32>>(4)?.map(ConversationId);
+        let recipient = BulkRecipient { result: row.get(3)?, conversation_id };
+        state.bulk_recipients.insert((ClientId(row.get(0)?), bulk, row.get(2)?), recipient);
+        Ok(())
+    });
     state
 }
 
@@ -113,6 +138,9 @@ pub(super) fn differences(stored: &MemoryState, expected: &MemoryState) -> Vec<S
     compare(&mut out, &stored.hours, &expected.hours);
     compare(&mut out, &stored.identities, &expected.identities);
     compare(&mut out, &stored.answers, &expected.answers);
+    compare(&mut out, &stored.bulks, &expected.bulks);
+    compare(&mut out, &stored.bulk_parts, &expected.bulk_parts);
+    compare(&mut out, &stored.bulk_recipients, &expected.bulk_recipients);
     out
 }
 
@@ -139,7 +167,7 @@ fn all_events(
         for (ordinal, public) in fold(state, event).iter().enumerate() {
             let cursor = Cursor { position: *position, ordinal: ordinal as u16 };
             let envelope = Envelope { epoch: EPOCH, cursor, time: event.time };
-            let tenant = &state.tenants[&event.client_id];
+            let tenant = &state.tenants.get(&event.client_id).cloned().unwrap_or_default();
             let mut out = Vec::new();
             let event_type = match public {
                 PublicEvent::ConversationUpdated { conversation } => {
@@ -157,6 +185,13 @@ fn all_events(
                 PublicEvent::WhatsappStatusChanged => {
                     encode::whatsapp_status_changed(&mut out, envelope, &tenant.whatsapp);
                     EventType::WhatsappStatusChanged
+                }
+                PublicEvent::BulkMessageProgress { bulk_id, sent, total, current } => {
+                    let (bulk_id, sent) = (*bulk_id, *sent);
+                    let progress =
+                        encode::BulkProgress { bulk_id, sent, total: *total, current: *current };
+                    encode::bulk_message_progress(&mut out, envelope, &progress);
+                    EventType::BulkMessageProgress
                 }
                 fact => encode::fact(&mut out, envelope, fact).unwrap(),
             };
@@ -176,7 +211,8 @@ fn comparable(frame: &PublicFrame) -> Comparable {
 fn without_superseded(events: Vec<Comparable>) -> Vec<Comparable> {
     let key = |event: &Comparable| {
         let data: serde_json::Value = serde_json::from_slice(&event.3).unwrap();
-        (event.0, event.2, data["data"]["conversation"]["id"].as_u64())
+        let bulk = data["data"]["bulk_id"].as_str().map(str::to_owned);
+        (event.0, event.2, data["data"]["conversation"]["id"].as_u64(), bulk)
     };
     let mut latest = HashMap::new();
     for event in events.iter().filter(|event| event.2.is_state()) {

@@ -9,12 +9,16 @@ use uuid::Uuid;
 use crate::{
     domain::{
         bot::BotMode,
+        bulk::{
+            self, BulkBatch, BulkSpec, LeftOut, LeftOutReason, Recipient, RecipientPart,
+            content::BulkContent,
+        },
         conversation::{Contact, ConversationStatus},
         event::{
             ConversationChange, Event, EventData, IncomingMessage, MessageAmendment, QueuedMessage,
             RequestAnswer, StatusChange,
         },
-        ids::{ClientId, ConversationId, EventId, IdentityHash, MessageId, Position},
+        ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId, Position},
         message::{Media, MessageKind, ProviderError, Sender},
         time::Timestamp,
         whatsapp::WhatsAppStatus,
@@ -80,7 +84,7 @@ pub(super) fn random_log(seed: u64, count: usize) -> Vec<Record> {
 
 fn random_data(random: &mut SmallRng) -> EventData {
     let conversation_id = ConversationId(random.random_range(1..=CONVERSATIONS));
-    match random.random_range(0..22) {
+    match random.random_range(0..28) {
         0 => EventData::ConversationOpened {
             conversation_id,
             contact: contact(random),
@@ -118,6 +122,7 @@ fn random_data(random: &mut SmallRng) -> EventData {
             allowed: random.random_bool(0.5),
             at: moment(random),
         },
+        21..=26 => bulk_data(random, conversation_id),
         _ => EventData::RequestAnswered(RequestAnswer {
             key: format!("key-{}", random.random_range(0..5)),
             fingerprint: format!("{}", random.random_range(0..99)),
@@ -126,6 +131,75 @@ fn random_data(random: &mut SmallRng) -> EventData {
             events_before: 1,
             conversation_id: Some(conversation_id),
         }),
+    }
+}
+
+/// Of one of two bulks, and the events of their messages. In any order, as no log has them.
+fn bulk_data(random: &mut SmallRng, conversation_id: ConversationId) -> EventData {
+    const RECIPIENTS: u32 = 6;
+    let bulk_id = BulkId(Uuid::from_u128((1 + random.random_range(0..2u128)) << 20));
+    let number = random.random_range(0..RECIPIENTS);
+    let message_id = bulk::message_id(bulk_id, number);
+    let of_message = |random: &mut SmallRng| StatusChange {
+        message_id: Some(message_id),
+        ..status(random, conversation_id)
+    };
+    match random.random_range(0..14) {
+        0 => EventData::BulkCreated {
+            bulk_id,
+            spec: BulkSpec {
+                name: "oferta".to_owned(),
+                content: BulkContent::Text { text: "Hola {{name}}".to_owned() },
+                columns: Vec::new(),
+                recipients: RECIPIENTS,
+                rate_per_second: 12.5,
+                scheduled_at: random.random_bool(0.3).then_some(NOON),
+            },
+        },
+        1 => EventData::BulkRecipientsAdded(RecipientPart {
+            bulk_id,
+            part: random.random_range(0..3),
+            first: random.random_range(0..2) * 3,
+            recipients: (0..3).map(|_| recipient(random)).collect(),
+        }),
+        2 => EventData::BulkBatchStarted(BulkBatch {
+            bulk_id,
+            first: number,
+            count: random.random_range(0..4),
+            left_out: vec![LeftOut { number, reason: LeftOutReason::OptedOut }],
+            paced_to_us: random.random_range(0..9_000_000),
+        }),
+        3 | 4 => EventData::MessageQueued(QueuedMessage {
+            message_id,
+            bulk_id: Some(bulk_id),
+            sender: Sender::Bulk,
+            ..queued(random, conversation_id)
+        }),
+        5 => EventData::SendStarted { conversation_id, message_id },
+        6 => EventData::MessageSent(of_message(random)),
+        7 => EventData::MessageRead(of_message(random)),
+        8 => EventData::MessageFailed(of_message(random)),
+        9 => EventData::BulkPaused { bulk_id },
+        10 => EventData::BulkResumed { bulk_id },
+        11 if random.random_bool(0.3) => EventData::BulkCompleted { bulk_id },
+        12 if random.random_bool(0.5) => EventData::BulkFailed {
+            bulk_id,
+            error: ProviderError {
+                code: 132_015,
+                title: "Template is paused".to_owned(),
+                detail: String::new(),
+            },
+        },
+        13 if random.random_bool(0.3) => EventData::BulkCancelled { bulk_id },
+        _ => EventData::BulkStarted { bulk_id },
+    }
+}
+
+fn recipient(random: &mut SmallRng) -> Recipient {
+    Recipient {
+        phone: format!("+54911555500{:02}", random.random_range(0..99)),
+        name: random.random_bool(0.5).then(|| "Ana \"la\" Ñ".to_owned()),
+        values: Vec::new(),
     }
 }
 

@@ -25,7 +25,7 @@ use super::CLIENTS;
 pub(super) struct Expected {
     pub event_type: EventType,
     /// What a later state event of this type supersedes.
-    pub key: u32,
+    pub key: u128,
     pub conversation: Option<ConversationId>,
     pub json: Vec<u8>,
 }
@@ -85,6 +85,10 @@ impl Expectation {
             let found = queries.message(*client, *id).await.expect("a message");
             assert_eq!(found.as_ref(), Some(&**message));
         }
+        for ((client, id), bulk) in &self.state.bulks {
+            let found = queries.bulk(*client, *id).await.expect("a bulk");
+            assert_eq!(found.as_ref(), Some(&**bulk));
+        }
     }
 }
 
@@ -113,6 +117,11 @@ pub(super) fn check_snapshot(
     listed.sort_by_key(|conversation| conversation.id);
     shown.sort_by_key(|conversation| conversation.id);
     assert_eq!(shown, listed);
+    let mut bulks: Vec<_> = then.state.bulks.values().collect();
+    bulks.retain(|bulk| bulk.client_id == client);
+    bulks.sort_by_key(|bulk| std::cmp::Reverse(bulk.id));
+    let bulks: Vec<_> = bulks.into_iter().map(|bulk| to_wire::bulk(bulk)).collect();
+    assert_eq!(snapshot.bulks, bulks);
 }
 
 fn expected(
@@ -148,7 +157,23 @@ fn expected(
             encode::whatsapp_status_changed(&mut json, envelope, &tenant.whatsapp);
             (EventType::WhatsappStatusChanged, None)
         }
+        PublicEvent::BulkMessageProgress { bulk_id, sent, total, current } => {
+            let (bulk_id, sent) = (*bulk_id, *sent);
+            let progress = encode::BulkProgress { bulk_id, sent, total: *total, current: *current };
+            encode::bulk_message_progress(&mut json, envelope, &progress);
+            let key = bulk_id.0.as_u128();
+            let event_type = EventType::BulkMessageProgress;
+            return Expected { event_type, key, conversation: None, json };
+        }
+        PublicEvent::BulkMessageCompleted { .. } => {
+            encode::fact(&mut json, envelope, event);
+            (EventType::BulkMessageCompleted, None)
+        }
+        PublicEvent::BulkMessageError { .. } => {
+            encode::fact(&mut json, envelope, event);
+            (EventType::BulkMessageError, None)
+        }
     };
-    let key = conversation.map_or(0, |id| id.0);
+    let key = conversation.map_or(0, |id| id.0.into());
     Expected { event_type, key, conversation, json }
 }

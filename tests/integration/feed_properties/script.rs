@@ -4,13 +4,14 @@
 use condorito::{
     domain::{
         bot::BotMode,
+        bulk::{BulkSpec, content::BulkContent, message_id as bulk_message_id},
         conversation::{Contact, ConversationStatus},
         event::{
             ConversationChange, Event, EventData, IncomingMessage, MessageAmendment, QueuedMessage,
             StatusChange,
         },
-        ids::{ClientId, ConversationId, EventId, MessageId},
-        message::{MessageKind, Sender},
+        ids::{BulkId, ClientId, ConversationId, EventId, MessageId},
+        message::{MessageKind, ProviderError, Sender},
         time::Timestamp,
         whatsapp::WhatsAppStatus,
     },
@@ -108,6 +109,13 @@ enum What {
     WhatsApp(Option<u8>),
     Day(u8),
     Unknown,
+    BulkCreated(u8),
+    /// Of a bulk, the recipient with this number.
+    BulkClaimed(u8, u32),
+    BulkSent(u8, u32),
+    BulkCompleted(u8),
+    BulkRefused(u8),
+    BulkResumed(u8),
 }
 
 /// With `forgetful` instances followers may be told to reset, else never.
@@ -224,6 +232,12 @@ fn a_happening() -> impl Strategy<Value = Happening> {
         1 => option::of(0..3_u8).prop_map(What::WhatsApp),
         1 => (20..30_u8).prop_map(What::Day),
         1 => Just(What::Unknown),
+        2 => (0..2_u8).prop_map(What::BulkCreated),
+        3 => (0..2_u8, 0..BULK_RECIPIENTS).prop_map(|(bulk, number)| What::BulkClaimed(bulk, number)),
+        4 => (0..2_u8, 0..BULK_RECIPIENTS).prop_map(|(bulk, number)| What::BulkSent(bulk, number)),
+        1 => (0..2_u8).prop_map(What::BulkCompleted),
+        1 => (0..2_u8).prop_map(What::BulkRefused),
+        1 => (0..2_u8).prop_map(What::BulkResumed),
     ];
     (a_client(), what).prop_map(|(client, what)| Happening { client, what })
 }
@@ -303,6 +317,37 @@ impl What {
                 date: format!("2026-11-{day}"),
                 time_zone: "America/Lima".to_owned(),
             },
+            What::BulkCreated(bulk) => EventData::BulkCreated {
+                bulk_id: bulk_id(bulk),
+                spec: BulkSpec {
+                    name: "sale".to_owned(),
+                    content: BulkContent::Text { text: "hi".to_owned() },
+                    columns: Vec::new(),
+                    recipients: BULK_RECIPIENTS,
+                    rate_per_second: 10.0,
+                    scheduled_at: None,
+                },
+            },
+            What::BulkClaimed(bulk, number) => EventData::MessageQueued(QueuedMessage {
+                message_id: bulk_message_id(bulk_id(bulk), number),
+                bulk_id: Some(bulk_id(bulk)),
+                ..queued(1 + number % 3, 1)
+            }),
+            What::BulkSent(bulk, number) => EventData::MessageSent(StatusChange {
+                message_id: Some(bulk_message_id(bulk_id(bulk), number)),
+                dedupe_key: Some(format!("wamid.bulk.{bulk}.{number}")),
+                ..told(1)
+            }),
+            What::BulkCompleted(bulk) => EventData::BulkCompleted { bulk_id: bulk_id(bulk) },
+            What::BulkRefused(bulk) => EventData::BulkFailed {
+                bulk_id: bulk_id(bulk),
+                error: ProviderError {
+                    code: 132_015,
+                    title: "Template is paused".to_owned(),
+                    detail: String::new(),
+                },
+            },
+            What::BulkResumed(bulk) => EventData::BulkResumed { bulk_id: bulk_id(bulk) },
             What::Unknown => EventData::UnknownChange {
                 provider: "waha".to_owned(),
                 kind: "call.received".to_owned(),
@@ -310,6 +355,13 @@ impl What {
             },
         }
     }
+}
+
+/// Recipients of a story's bulk.
+const BULK_RECIPIENTS: u32 = 5;
+
+fn bulk_id(bulk: u8) -> BulkId {
+    BulkId(Uuid::from_u128((u128::from(bulk) + 1) << 40))
 }
 
 fn key(number: u32) -> String {

@@ -5,6 +5,7 @@
 //! carries the new content.
 
 mod amendment;
+mod bulk;
 mod conversation;
 mod events;
 mod merge;
@@ -143,6 +144,14 @@ fn words(event: &PublicEvent) -> String {
         PublicEvent::StatsUpdated => "stats".to_owned(),
         PublicEvent::BotStatusChanged => "bot".to_owned(),
         PublicEvent::WhatsappStatusChanged => "whatsapp".to_owned(),
+        PublicEvent::BulkMessageProgress { sent, total, current, .. } => {
+            let current = current.map(|id| format!(" {id}")).unwrap_or_default();
+            format!("progress {sent}/{total}{current}")
+        }
+        PublicEvent::BulkMessageCompleted { success_count, error_count, .. } => {
+            format!("completed {success_count}+{error_count}")
+        }
+        PublicEvent::BulkMessageError { error, .. } => format!("error {error}"),
     }
 }
 
@@ -157,6 +166,9 @@ fn snapshot(state: &MemoryState) -> MemoryState {
         hours: state.hours.clone(),
         identities: state.identities.clone(),
         answers: state.answers.clone(),
+        bulks: state.bulks.clone(),
+        bulk_parts: state.bulk_parts.clone(),
+        bulk_recipients: state.bulk_recipients.clone(),
     }
 }
 
@@ -166,6 +178,7 @@ fn fold_checked(state: &mut MemoryState, event: &Event) -> Vec<PublicEvent> {
     let before = snapshot(state);
     let public = fold(state, event);
     check_recount(state);
+    bulk::check_bulks(state);
     check_keys(state);
     check_published(&before, state, event.client_id, &public);
     public

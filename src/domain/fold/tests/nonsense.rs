@@ -41,6 +41,7 @@ pub(super) fn nonsense() -> impl Strategy<Value = EventData> {
         2 => nonsense_change(),
         1 => (1..5_u32).prop_map(|id| EventData::ConversationRead { conversation_id: ConversationId(id) }),
         2 => nonsense_of_tenant(),
+        4 => super::bulk::nonsense_of_bulk(),
     ]
 }
 
