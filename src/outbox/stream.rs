@@ -84,11 +84,11 @@ impl Look {
             return;
         }
         match &event.data {
-            EventData::MessageQueued(queued) if queued.message_id == message => {
-                // Repeated, it says nothing new.
-                if self.standing == Standing::Absent {
-                    self.standing = Standing::Unclaimed;
-                }
+            // Repeated, it says nothing new.
+            EventData::MessageQueued(queued)
+                if queued.message_id == message && self.standing == Standing::Absent =>
+            {
+                self.standing = Standing::Unclaimed;
             }
             EventData::SendStarted { message_id, .. } if *message_id == message => {
                 // The first claim is the one that counts.
@@ -96,10 +96,10 @@ impl Look {
                     self.standing = Standing::Claimed(event.id);
                 }
             }
-            EventData::SendReleased { message_id, claim, .. } if *message_id == message => {
-                if self.gives_back(*claim) {
-                    self.standing = Standing::Unclaimed;
-                }
+            EventData::SendReleased { message_id, claim, .. }
+                if *message_id == message && self.gives_back(*claim) =>
+            {
+                self.standing = Standing::Unclaimed;
             }
             EventData::SendDoubted { message_id, .. } if *message_id == message => {
                 self.standing = Standing::Doubted;

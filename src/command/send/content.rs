@@ -376,7 +376,7 @@ fn is_same(given: MessageType, kind: MessageKind) -> bool {
 /// Short, and no letters or digits but for those of keycaps: WhatsApp has the last word.
 fn is_emoji(text: &str) -> bool {
     text.chars().count() <= EMOJI_CHARS_MAX
-        && text.chars().any(|c| !c.is_ascii())
+        && !text.is_ascii()
         && !text.chars().any(|c| c.is_ascii_alphabetic() || c.is_control() || c.is_whitespace())
 }
 
