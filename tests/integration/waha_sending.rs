@@ -76,7 +76,8 @@ impl Stage {
         let path = format!("/v1/conversations/{conversation}/messages");
         let request = self.client.post(format!("{}{path}", self.server.base()));
         let request = request.bearer_auth(&self.token).header("content-type", "application/json");
-        let answer = request.body(json!({"text": text}).to_string()).send().await.expect("answered");
+        let answer =
+            request.body(json!({"text": text}).to_string()).send().await.expect("answered");
         assert_eq!(answer.status(), StatusCode::ACCEPTED);
     }
 
@@ -128,9 +129,8 @@ async fn a_message_through_waha_is_sent_once_and_shown_once_whatever_outruns_wha
     for id in ids {
         let path = format!("/v1/conversations/{id}/messages?limit=100");
         let all_told = |page: &Value| {
-            outbound(page).all(|message| {
-                matches!(message["status"].as_str(), Some("delivered" | "read"))
-            })
+            outbound(page)
+                .all(|message| matches!(message["status"].as_str(), Some("delivered" | "read")))
         };
         let page = stage.until(&path, all_told).await;
         let mut texts: HashMap<&str, u64> = HashMap::new();
