@@ -21,6 +21,7 @@ use crate::{
 
 /// By which the providers know the demo tenant.
 pub const PHONE_NUMBER_ID: &str = "demo-number";
+pub const WABA_ID: &str = "demo-account";
 pub const WAHA_SESSION: &str = "demo-session";
 
 /// The demo tenant and the secrets that its webhooks are signed with.
@@ -52,6 +53,7 @@ pub fn add_to(settings: &mut Settings) -> io::Result<Demo> {
         messages_per_second: None,
         routes: TenantRoutes {
             phone_number_ids: vec![PHONE_NUMBER_ID.to_owned()],
+            waba_ids: vec![WABA_ID.to_owned()],
             app_secrets: vec![app_secret.clone()],
             waha_sessions: vec![session],
             ..TenantRoutes::default()

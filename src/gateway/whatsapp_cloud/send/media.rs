@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{
     super::super::{
-        http::{call, final_error, read_whole},
+        http::{CallError, call, final_error, read_whole},
         outbound::{MediaDownload, MediaSource, MediaUpload, RemoteMedia, SendError},
     },
     Line, WhatsAppCloudSender,
@@ -48,10 +48,7 @@ impl WhatsAppCloudSender {
         // Meta turns away clients that don't name themselves.
         let request = self.http.media.get(url).bearer_auth(line.access_token.expose());
         let request = request.header("user-agent", "condorito");
-        let response = request
-            .send()
-            .await
-            .map_err(|error| super::super::super::http::CallError::of(&error).of_asking())?;
+        let response = request.send().await.map_err(|error| CallError::of(&error).of_asking())?;
         download(response).await
     }
 
