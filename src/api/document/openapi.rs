@@ -64,7 +64,7 @@ pub fn document(public_url: &str) -> Value {
     let schemas = schemas(&registry, &paths);
     elsewhere::add(&mut paths);
 
-    json!({
+    let mut document = json!({
         "openapi": OPENAPI,
         "info": {
             "title": "Condorito Realtime",
@@ -81,7 +81,24 @@ pub fn document(public_url: &str) -> Value {
             "headers": headers(),
             "securitySchemes": to_value(&registry.security_schemes),
         },
-    })
+    });
+    bound_numbers(&mut document);
+    document
+}
+
+/// Says the least and the largest value of each `uint32`: validators know the format as a word.
+fn bound_numbers(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if members.get("format").is_some_and(|format| format == "uint32") {
+                members.entry("minimum").or_insert_with(|| 0.into());
+                members.entry("maximum").or_insert_with(|| u32::MAX.into());
+            }
+            members.values_mut().for_each(bound_numbers);
+        }
+        Value::Array(items) => items.iter_mut().for_each(bound_numbers),
+        _ => {}
+    }
 }
 
 fn to_value(of: impl serde::Serialize) -> Value {
@@ -147,11 +164,14 @@ fn mend_security(operation: &mut Map<String, Value>) {
     }
 }
 
+/// What a request gets whose head is too large.
+const HEAD_TOO_LARGE: u16 = 431;
+
 /// The problems that an operation may answer with, by what it takes.
 fn statuses_of(operation: &Map<String, Value>) -> BTreeSet<u16> {
     // Of any request: a parameter that can't be read, an address too long, something failed,
     // not now.
-    let mut statuses = BTreeSet::from([400, 414, 429, 500, 503]);
+    let mut statuses = BTreeSet::from([400, 414, 429, HEAD_TOO_LARGE, 500, 503]);
     let is_protected = operation["security"].as_array().is_some_and(|all| !all.is_empty());
     if is_protected {
         // 404: also what a tenant that the caller may not act for is answered with.
@@ -236,6 +256,10 @@ fn problem_responses() -> Value {
             }),
         );
     }
+    // Said by the listener, before there is a request that somebody could answer.
+    let description = "The request's line and fields are longer than the server reads. There is \
+                       no body, and the connection ends.";
+    responses.insert(response_name(HEAD_TOO_LARGE), json!({ "description": description }));
     Value::Object(responses)
 }
 

@@ -28,10 +28,14 @@ use super::{
             Recipient, RemoteMedia, SendError, Session, Template,
         },
     },
-    chat::Chat,
+    chat::{Chat, MessageId},
 };
 use crate::{
-    domain::{conversation::Contact, message::MessageKind, whatsapp::WhatsAppStatus},
+    domain::{
+        conversation::Contact,
+        message::{Direction, MessageKind},
+        whatsapp::WhatsAppStatus,
+    },
     runtime::secret::Secret,
 };
 
@@ -148,7 +152,7 @@ impl Outbound for WahaSender {
                 return Err(SendError::InDoubt { reason });
             }
         };
-        let dedupe_key = super::dedupe_key(&wa_message_id).to_owned();
+        let dedupe_key = MessageId::parse(&wa_message_id).key(Direction::Outbound);
         Ok(Accepted { wa_message_id, dedupe_key })
     }
 

@@ -60,7 +60,7 @@ async fn a_text_goes_to_the_contacts_chat() {
     let message = OutboundMessage { reply_to: Some("false_5@c.us_B".to_owned()), ..text() };
     let accepted = sender().send(&account(&peer.url), &ana(), &message).await.unwrap();
     assert_eq!(accepted.wa_message_id, "true_573001112233@c.us_AAA");
-    assert_eq!(accepted.dedupe_key, "AAA");
+    assert_eq!(accepted.dedupe_key, "out:AAA");
     let asked = &peer.asked()[0];
     assert_eq!(asked.line, "POST /api/sendText");
     assert_eq!(asked.header("x-api-key"), Some("a key"));
@@ -137,7 +137,7 @@ async fn every_engine_names_the_message_in_its_own_way() {
     for answer in answers {
         assert_eq!(
             sent(Reply::Json(201, answer.clone())).await.unwrap().dedupe_key,
-            "AAA",
+            "out:AAA",
             "{answer}"
         );
     }
