@@ -325,12 +325,15 @@ async fn who_wrote_baja_is_left_out_and_said_so() {
 async fn bulks_and_recipients_are_listed_page_by_page() {
     let stage = Stage::start(Faults::default(), FAST).await;
     let later = crate::support::config::now().plus_ms(3_600_000).to_string();
+    let mut cursor = String::new();
     for name in ["a", "b", "c"] {
         let order = json!({"name": name, "text": "hola", "recipients": people(7),
             "scheduled_at": later});
-        assert_eq!(stage.post("/v1/bulk", &order).await.0, 202);
+        let (status, accepted) = stage.post("/v1/bulk", &order).await;
+        assert_eq!(status, 202);
+        cursor = accepted["cursor"].as_str().expect("a cursor").to_owned();
     }
-    let first = stage.get("/v1/bulk?limit=2").await;
+    let first = stage.get(&format!("/v1/bulk?limit=2&at_least={cursor}")).await;
     let names = |page: &Value| -> Vec<String> {
         let bulks = page["bulks"].as_array().expect("a list").iter();
         bulks.map(|bulk| bulk["name"].as_str().expect("a name").to_owned()).collect()

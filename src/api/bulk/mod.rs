@@ -1,6 +1,6 @@
 //! Bulks: send one text or template to many, see what becomes of it, stop it.
 //!
-//! [`body`] takes the request apart, [`source`] reads its recipients one by one, [`gather`]
+//! [`body`] takes the request apart, [`source`] reads its recipients one by one, [`mod@gather`]
 //! decides on each; `command` stores them and the runner (`crate::bulk`) sends. Taking in a
 //! hundred thousand recipients holds the request's bytes and a few parts of a thousand.
 
