@@ -5,6 +5,9 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[path = "bare_writer/table.rs"]
+mod table;
+
 use std::{
     path::Path,
     sync::Arc,
@@ -131,24 +134,13 @@ async fn bare(concurrency: usize, time: Duration) -> f64 {
 
 fn bare_writer(path: &Path, mut queue: mpsc::Receiver<Row>) {
     const GROUP_MAX: usize = 256;
-    let connection = rusqlite::Connection::open(path).expect("opens");
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16384;
-             CREATE TABLE event (position INTEGER PRIMARY KEY, stream TEXT NOT NULL,
-                 revision INTEGER NOT NULL, json TEXT NOT NULL);
-             CREATE UNIQUE INDEX event_stream_revision ON event (stream, revision);",
-        )
-        .expect("creates");
+    let connection = table::open(path);
     while let Some(first) = queue.blocking_recv() {
         let mut replies = Vec::new();
         connection.execute_batch("BEGIN IMMEDIATE").expect("begins");
         let mut next = Some(first);
         while let Some((stream, revision, json, reply)) = next {
-            let mut insert = connection
-                .prepare_cached("INSERT INTO event (stream, revision, json) VALUES (?1, ?2, ?3)")
-                .expect("prepares");
+            let mut insert = connection.prepare_cached(table::INSERT).expect("prepares");
             insert.execute((stream, revision, json)).expect("inserts");
             replies.push(reply);
             next = if replies.len() < GROUP_MAX { queue.try_recv().ok() } else { None };

@@ -29,6 +29,8 @@ mod load;
 #[path = "../../tests/support/server.rs"]
 #[expect(dead_code, reason = "the integration tests use the rest")]
 mod server;
+#[path = "../bare_writer/table.rs"]
+mod table;
 mod writer;
 
 use std::{

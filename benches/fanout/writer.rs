@@ -4,14 +4,11 @@
 //! HTTP, no signature, no event, no projection, no delivery. Its callers are all there at once,
 //! as a closed loop of them is at best, so a group is one row of each.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::{config, load::STAMP};
+use crate::{config, load::STAMP, table};
 
 /// As many as the webhooks' customers.
 const CUSTOMERS: u64 = 97;
@@ -20,15 +17,13 @@ const BODIES: u64 = 10_000;
 
 /// Rows a second with so many callers.
 pub fn rate(callers: usize, time: Duration, folder: &TempDir) -> f64 {
-    let connection = open(&folder.path().join("bare.db"));
+    let connection = table::open(&folder.path().join("bare.db"));
     let bodies: Vec<_> = (0..BODIES).map(body).collect();
     let started = Instant::now();
     let mut rows = 0u64;
     while started.elapsed() < time {
         connection.execute_batch("BEGIN IMMEDIATE").expect("begins");
-        let mut insert = connection
-            .prepare_cached("INSERT INTO event (stream, revision, json) VALUES (?1, ?2, ?3)")
-            .expect("prepares");
+        let mut insert = connection.prepare_cached(table::INSERT).expect("prepares");
         for _ in 0..callers {
             rows += 1;
             let stream = format!("conversation-1-{}", rows % CUSTOMERS);
@@ -46,18 +41,4 @@ fn body(number: u64) -> Vec<u8> {
     let customer = 5_690_000_000 + number % CUSTOMERS;
     let text = format!("{STAMP}{:019} {}", number, "hola ".repeat(12));
     config::webhook_body(1, customer, &format!("wamid.bench{number:010}"), &text)
-}
-
-fn open(path: &Path) -> rusqlite::Connection {
-    let connection = rusqlite::Connection::open(path).expect("opens");
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16384;
-             CREATE TABLE event (position INTEGER PRIMARY KEY, stream TEXT NOT NULL,
-                 revision INTEGER NOT NULL, json BLOB NOT NULL);
-             CREATE UNIQUE INDEX event_stream_revision ON event (stream, revision);",
-        )
-        .expect("creates");
-    connection
 }

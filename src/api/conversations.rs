@@ -15,7 +15,7 @@ use super::{
     answer::{Answer, WriteAnswer, unsent},
     extract::{AtLeast, Caller, IdempotencyKey, JsonBody, MessagesRead, MessagesWrite},
     page_mark,
-    problem::{invalid_body, invalid_parameter},
+    problem::invalid_body,
     shapes::{
         ChangeConversation, Chapter, ConversationPage, ConversationWritten, OpenConversation,
     },
@@ -62,14 +62,11 @@ impl ConversationsApi {
         _at_least: AtLeast,
     ) -> Result<Answer<ConversationPage>> {
         let client = caller.identity.client_id;
-        let after = after.0.map(|mark| {
-            page_mark::read(client, &mark)
-                .ok_or_else(|| invalid_parameter("after", "is not `next` of a page"))
-        });
+        let after = page_mark::parameter(client, "after", after.0)?;
         let filter = ConversationFilter {
             search: q.0.filter(|text| !text.trim().is_empty()),
             status: status.0.map(from_wire_status),
-            after: after.transpose()?,
+            after,
             limit: limit.0.unwrap_or(50) as usize,
         };
         let page = self.0.queries.conversations(client, filter).await.map_err(Problem::from)?;

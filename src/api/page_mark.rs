@@ -4,10 +4,13 @@
 //! The check is no secret: it catches what was mistyped, cut off, or taken from another tenant's
 //! list, where the reader would otherwise silently be at the wrong place.
 
+use std::str::FromStr;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
-use crate::domain::ids::ClientId;
+use super::problem::invalid_parameter;
+use crate::{domain::ids::ClientId, wire::problem::Problem};
 
 /// Bytes of the check, in front of the place.
 const CHECK_BYTES: usize = 6;
@@ -25,6 +28,19 @@ pub fn read(client: ClientId, mark: &str) -> Option<String> {
     let (given, place) = bytes.split_at_checked(CHECK_BYTES)?;
     let place = std::str::from_utf8(place).ok()?;
     (given == check(client, place.as_bytes())).then(|| place.to_owned())
+}
+
+/// The place that a page's parameter names; absent: none.
+pub fn parameter<T: FromStr>(
+    client: ClientId,
+    name: &str,
+    mark: Option<String>,
+) -> Result<Option<T>, Problem> {
+    let Some(mark) = mark else { return Ok(None) };
+    match read(client, &mark).and_then(|place| place.parse().ok()) {
+        Some(place) => Ok(Some(place)),
+        None => Err(invalid_parameter(name, "is not `next` of a page")),
+    }
 }
 
 fn check(client: ClientId, place: &[u8]) -> [u8; CHECK_BYTES] {

@@ -105,18 +105,9 @@ impl Stage {
         headers: &[(&str, &str)],
         body: Option<Vec<u8>>,
     ) -> Response {
-        let mut request = self
-            .client
-            .request(method, format!("{}{path}", self.base()))
-            .bearer_auth(&self.token)
-            .timeout(STUCK);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        request.send().await.expect("an answer")
+        let token = format!("Bearer {}", self.token);
+        let headers = [&[("authorization", token.as_str())], headers].concat();
+        self.call_as(method, path, &headers, body).await
     }
 
     /// The same for another caller, whose token is among the headers.
@@ -131,8 +122,10 @@ impl Stage {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.timeout(STUCK).body(body.unwrap_or_default());
-        request.send().await.expect("an answer")
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        request.timeout(STUCK).send().await.expect("an answer")
     }
 
     pub async fn get(&self, path: &str) -> Value {

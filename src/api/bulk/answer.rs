@@ -1,21 +1,19 @@
-//! Answers about bulks that are not plain JSON: `202`, and recipients as CSV.
+//! The answer about bulks that is not plain JSON: recipients as CSV.
 //!
 //! The CSV is written page by page while it is sent, so that a hundred thousand rows are never
 //! in memory. A cell that a spreadsheet would take for a formula gets an apostrophe in front.
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use http::StatusCode;
 use poem::{Body, IntoResponse, Response};
 use poem_openapi::{
     ApiResponse,
     registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry},
     types::Type,
 };
-use serde::Serialize;
 
 use super::{
-    super::answer::{Answer, WriteAnswer},
+    super::answer::Answer,
     shapes::{BulkRecipient, BulkRecipientPage, BulkResult},
 };
 use crate::{
@@ -35,30 +33,6 @@ pub const CSV: &str = "text/csv";
 const EXPORT_PAGE: usize = 1000;
 const EXPORT_HEADER: &str = "number,phone,name,result,error_code,error_title,error_detail,\
                              conversation_id,message_id,wa_message_id,status_at\r\n";
-
-/// `202`: taken in, and being done.
-pub struct AcceptedAnswer<T>(pub WriteAnswer<T>);
-
-impl<T: Send> IntoResponse for AcceptedAnswer<T> {
-    fn into_response(self) -> Response {
-        self.0.into_response()
-    }
-}
-
-impl<T: Type + Serialize> ApiResponse for AcceptedAnswer<T> {
-    fn meta() -> MetaResponses {
-        let mut meta = WriteAnswer::<T>::meta();
-        for response in &mut meta.responses {
-            response.status = Some(StatusCode::ACCEPTED.as_u16());
-            response.description = "Stored, and being done.";
-        }
-        meta
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-}
 
 /// Recipients as a page, or all of them as CSV.
 pub enum RecipientsAnswer {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use self::{
-    answer::{AcceptedAnswer, CSV, RecipientsAnswer, shown},
+    answer::{CSV, RecipientsAnswer, shown},
     body::BulkBody,
     gather::{GatherError, Gathered, gather},
     shapes::{
@@ -27,10 +27,10 @@ use self::{
 };
 use super::{
     Deps,
-    answer::{Answer, WriteAnswer, unsent},
+    answer::{AcceptedAnswer, Answer, WriteAnswer, unsent},
     extract::{AtLeast, BulkWrite, Caller, IdempotencyKey, MessagesRead},
     page_mark,
-    problem::{invalid_body, invalid_parameter},
+    problem::invalid_body,
     shapes::Chapter,
 };
 use crate::{
@@ -137,12 +137,9 @@ impl BulkApi {
         _at_least: AtLeast,
     ) -> Result<Answer<BulkPage>> {
         let client = caller.identity.client_id;
-        let before = after.0.map(|mark| {
-            let place = page_mark::read(client, &mark).and_then(|place| place.parse().ok());
-            place.ok_or_else(|| invalid_parameter("after", "is not `next` of a page"))
-        });
+        let before = page_mark::parameter(client, "after", after.0)?;
         let limit = limit.0.unwrap_or(50) as usize;
-        let page = self.0.queries.bulks(client, before.transpose()?, limit).await;
+        let page = self.0.queries.bulks(client, before, limit).await;
         let page = page.map_err(Problem::from)?;
         Ok(Answer(BulkPage {
             bulks: page.items.iter().map(to_wire::bulk).collect(),
@@ -200,12 +197,9 @@ impl BulkApi {
             found.ok_or_else(no_such_bulk)?;
             return Ok(RecipientsAnswer::export(queries.clone(), client, id, result));
         }
-        let after = after.0.map(|mark| {
-            let place = page_mark::read(client, &mark).and_then(|place| place.parse().ok());
-            place.ok_or_else(|| invalid_parameter("after", "is not `next` of a page"))
-        });
+        let after = page_mark::parameter(client, "after", after.0)?;
         let limit = limit.0.unwrap_or(100) as usize;
-        let filter = BulkRecipientFilter { result, after: after.transpose()?, limit };
+        let filter = BulkRecipientFilter { result, after, limit };
         let page = queries.bulk_recipients(client, id, filter).await.map_err(Problem::from)?;
         let page = page.ok_or_else(no_such_bulk)?;
         Ok(RecipientsAnswer::Page(BulkRecipientPage {
