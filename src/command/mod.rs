@@ -7,6 +7,8 @@
 //! | [`idempotency`] | a write under an `Idempotency-Key`, done once on all instances |
 //! | [`directory`] | which conversation a contact has: the one place where instances could race |
 //! | [`identity`] | contacts' keyed hashes |
+//! | [`erasure`] | a person goes, and what is told of them late stays out |
+//! | [`media`] | what became of the copies of media |
 //! | [`view`] | what of the read model is read for deciding |
 //!
 //! **Invariant:** nothing else appends to the log. What a command answers is durable.
@@ -16,6 +18,8 @@
 //! message, and never two conversations for one contact.
 
 use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
 
 use crate::{
     domain::{
@@ -28,15 +32,17 @@ use crate::{
 };
 
 mod directory;
+mod erasure;
 pub mod idempotency;
 mod identity;
 mod intake;
+pub mod media;
 mod recent;
 pub mod view;
 pub mod write;
 
 use self::{
-    directory::Directory, idempotency::KeyTurns, identity::Hasher, recent::Recent, view::View,
+    directory::Directory, erasure::Erased, idempotency::KeyTurns, identity::Hasher, recent::Recent, view::View,
 };
 pub use self::{
     idempotency::{Answer, Answered, Request},
@@ -85,7 +91,8 @@ pub enum IntakeOutcome {
 pub struct Commands {
     core: Arc<Core>,
     directory: Directory,
-    recent: Recent,
+    recent: ArcSwap<Recent>,
+    erased: Erased,
     turns: KeyTurns,
 }
 
@@ -109,7 +116,8 @@ impl Commands {
         Self {
             directory: Directory::new(Arc::clone(&core)),
             core,
-            recent: Recent::new(),
+            recent: ArcSwap::from_pointee(Recent::new()),
+            erased: Erased::default(),
             turns: KeyTurns::default(),
         }
     }

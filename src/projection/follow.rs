@@ -201,6 +201,7 @@ impl Worker {
                 self.say_caught_up(caught_up);
             }
             self.retain()?;
+            self.purge()?;
         }
         Ok(())
     }
@@ -265,6 +266,17 @@ impl Worker {
             thread::sleep(STOP_NOTICED.min(delay));
         }
         self.stopping.is_cancelled()
+    }
+
+    fn purge(&mut self) -> Result<(), ProjectError> {
+        match self.projector.purge() {
+            Ok(()) => Ok(()),
+            Err(error @ ProjectError::Write(_)) => {
+                tracing::warn!(%error, "can't empty the read model's journal: tries later");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// One step after each batch, so that under load it keeps up with what comes in.

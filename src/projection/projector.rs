@@ -11,7 +11,7 @@ use rusqlite::params;
 use tokio::sync::watch;
 
 use super::{
-    CommittedBatch,
+    CommittedBatch, erasing,
     feed_table::{FeedBatch, Source},
     read_model::{self, ReadModel},
     retention,
@@ -48,17 +48,35 @@ pub(super) struct Projector {
     feed_rows: i64,
     clock: Arc<dyn Clock>,
     projected: watch::Sender<Position>,
+    /// How many persons this process has erased, and what others were told of it.
+    erased: u64,
+    erasures: watch::Sender<u64>,
+    /// The write-ahead log may hold what was erased. So it may after a start.
+    journal_is_due: bool,
     _lock: File,
 }
 
 impl Projector {
     pub fn new(model: ReadModel, clock: Arc<dyn Clock>) -> Result<Self, ProjectError> {
-        let ReadModel { connection, settings, epoch, checkpoint, projected, lock } = model;
+        let ReadModel { connection, settings, epoch, checkpoint, projected, erasures, lock } =
+            model;
         let feed_rows = connection
             .query_row("SELECT feed_rows FROM meta", [], |row| row.get(0))
             .map_err(classify)?;
         let state = FoldState::new(connection, &settings).map_err(classify)?;
-        Ok(Self { state, settings, epoch, checkpoint, feed_rows, clock, projected, _lock: lock })
+        Ok(Self {
+            state,
+            settings,
+            epoch,
+            checkpoint,
+            feed_rows,
+            clock,
+            projected,
+            erased: 0,
+            erasures,
+            journal_is_due: true,
+            _lock: lock,
+        })
     }
 
     pub fn settings(&self) -> &ProjectionSettings {
@@ -82,6 +100,8 @@ impl Projector {
         let outcome = self.project_in_transaction(records, with_frames);
         let (batch, folded) = outcome.inspect_err(|error| self.roll_back(error))?;
         self.checkpoint = batch.position;
+        self.erased += batch.erased.len() as u64;
+        self.journal_is_due |= !batch.erased.is_empty();
         metrics::histogram!(names::PROJECTION_BATCH_SECONDS)
             .record(started_at.elapsed().as_secs_f64());
         self.record_progress(&folded);
@@ -90,7 +110,22 @@ impl Projector {
 
     /// Says that what was committed may be read and waited for.
     pub fn announce(&self) {
+        self.erasures.send_if_modified(|told| std::mem::replace(told, self.erased) != self.erased);
         self.projected.send_replace(self.checkpoint);
+    }
+
+    /// After an erasure: empties the write-ahead log, and removes a damaged read model that was
+    /// put aside, for both hold what was erased. Tried again with each call until it is done.
+    pub fn purge(&mut self) -> Result<(), ProjectError> {
+        if !self.journal_is_due {
+            return Ok(());
+        }
+        if let Some(path) = self.state.connection.path().map(Path::new) {
+            read_model::remove_set_aside(path);
+        }
+        let emptied = erasing::empty_journal(&self.state.connection).map_err(classify)?;
+        self.journal_is_due = !emptied;
+        Ok(())
     }
 
     fn project_in_transaction<'a>(
@@ -103,12 +138,17 @@ impl Projector {
         let mut feed = FeedBatch::new(Arc::clone(&self.epoch), keep_since, with_frames);
         let mut position = self.checkpoint;
         let mut folded = Folded::default();
+        let mut erased = Vec::new();
         for record in records {
             if record.position.0 > POSITION_MAX {
                 return Err(ProjectError::PositionTooLarge(record.position));
             }
             let event = &*record.event;
             let public = fold(&mut self.state, event);
+            for (client, erasure) in std::mem::take(&mut self.state.erased_now) {
+                feed.erase(&self.state.connection, client, &erasure).map_err(classify)?;
+                erased.push((client, erasure.conversations));
+            }
             let source =
                 Source { client: event.client_id, position: record.position, time: event.time };
             feed.publish(&mut self.state, source, public).map_err(classify)?;
@@ -128,7 +168,7 @@ impl Projector {
             .map_err(classify)?;
         self.execute("COMMIT")?;
         self.feed_rows = feed_rows;
-        Ok((CommittedBatch { frames: published.frames, position }, folded))
+        Ok((CommittedBatch { frames: published.frames, position, erased }, folded))
     }
 
     /// Takes a bounded number of expired facts out of the feed; `true` when there may be more.

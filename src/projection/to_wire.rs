@@ -7,7 +7,9 @@ use crate::{
     domain::{
         bot::{Bot, BotMode},
         conversation::{Contact, Conversation, ConversationStatus, LastMessage},
-        message::{Direction, Media, Message, MessageKind, MessageStatus, ProviderError, Sender},
+        message::{
+            CopyState, Direction, Media, Message, MessageKind, MessageStatus, ProviderError, Sender,
+        },
         stats::Stats,
         whatsapp::{WhatsApp, WhatsAppStatus},
     },
@@ -32,6 +34,7 @@ same_variants! {
     message_status: MessageStatus => MessageStatus {
         Received, Queued, Sent, Delivered, Read, Failed,
     }
+    media_status: CopyState => MediaStatus { Pending, Stored, Failed }
     conversation_status: ConversationStatus => ConversationStatus { Open, Pending, Closed }
     bot_mode: BotMode => BotMode { Active, Paused, Error, Offline }
     whatsapp_mode: WhatsAppStatus => WhatsAppMode {
@@ -64,9 +67,11 @@ pub fn message(message: &Message) -> wire::Message {
 
 pub fn media(media: &Media) -> wire::Media {
     wire::Media {
-        id: media.id.clone(),
+        id: media.copy.map(|copy| copy.id.to_string()),
+        status: media.copy.map(|copy| media_status(copy.state)),
         mime_type: media.mime_type.clone(),
         filename: media.filename.clone(),
+        size: media.copy.and_then(|copy| copy.size),
         sha256: media.sha256.clone(),
         voice: media.voice,
         animated: media.animated,

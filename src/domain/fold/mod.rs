@@ -3,7 +3,8 @@
 //! The projector calls it for every event of the log, in log order; nothing else changes the
 //! read model's state. One file per kind of thing an event is about: [`message`] (what came in or
 //! is to be sent), [`status`] (how far it has come), [`amendment`] (edits, revocations),
-//! [`conversation`] (the conversation itself, merges) and [`tenant`] (bot, WhatsApp, days).
+//! [`conversation`] (the conversation itself, merges), [`media`] (our copies of attachments),
+//! [`erasure`] (a person goes) and [`tenant`] (bot, WhatsApp, days).
 //!
 //! The public events of one domain event come in this order: the fact, the conversations that
 //! changed without a fact that carries them, the tenant's state.
@@ -16,12 +17,15 @@
 
 mod amendment;
 mod conversation;
+mod erasure;
+mod media;
 mod message;
 mod status;
 mod tenant;
 #[cfg(test)]
 mod tests;
 
+pub use erasure::ERASED_KEPT_MS;
 pub use tenant::ANSWER_KEPT_MS;
 
 use std::sync::Arc;
@@ -39,7 +43,7 @@ use super::{
 
 /// The version of what the fold makes of a log: it goes up with every change of that, and makes
 /// every read model be built anew.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// The longest chain of merges that is followed. A contact has a handful of identities, and each
 /// merge ties two conversations, so that a longer one is a damaged state.
@@ -74,6 +78,12 @@ struct Folding<'a, S> {
 
 impl<S: State> Folding<'_, S> {
     fn apply(&mut self) {
+        if let Some(id) = self.event.data.conversation_id()
+            && self.state.is_erased(self.client(), id)
+        {
+            self.late_for_erased(id);
+            return;
+        }
         match &self.event.data {
             EventData::ContactRegistered { conversation_id, identities }
             | EventData::IdentitiesLinked { conversation_id, identities } => {
@@ -109,6 +119,16 @@ impl<S: State> Folding<'_, S> {
             EventData::MarketingPreferenceChanged { conversation_id, allowed, at } => {
                 self.marketing_preference_changed(*conversation_id, *allowed, *at);
             }
+            EventData::MediaStored { message_id, media, .. } => {
+                self.media_stored(*message_id, media);
+            }
+            EventData::MediaFailed { message_id, reason, .. } => {
+                self.media_failed(*message_id, *reason);
+            }
+            EventData::PersonalDataErased(erasure) => self.personal_data_erased(erasure),
+            EventData::ErasureCompleted { conversation_id } => {
+                self.state.put_erasing(self.event.client_id, *conversation_id, None);
+            }
             EventData::BotStatusChanged { status, reason } => {
                 self.bot_status_changed(*status, reason.as_deref());
             }
@@ -117,7 +137,8 @@ impl<S: State> Folding<'_, S> {
             EventData::RequestAnswered(answer) => {
                 self.state.put_answer(self.event.client_id, answer, self.event.time);
             }
-            EventData::UnknownContactChange { .. }
+            EventData::ErasureBegun { .. }
+            | EventData::UnknownContactChange { .. }
             | EventData::UnknownChange { .. }
             | EventData::Unknown { .. } => {}
         }

@@ -22,7 +22,7 @@ use crate::{
         feed_pages,
         state::{find_answer, find_message, find_waiting, read_tenant},
         stored::{
-            conversation_columns, key_hash, message_columns, read_conversation, read_message,
+            Json, conversation_columns, key_hash, message_columns, read_conversation, read_message,
         },
         words,
     },
@@ -84,6 +84,20 @@ pub(super) fn stored_state(connection: &Connection) -> MemoryState {
         state.answers.insert((client, key), (answer, row.get::<_, Timestamp>(2)?));
         Ok(())
     });
+    each(connection, "SELECT client, conversation FROM erased", |row| {
+        state.erased.insert((ClientId(row.get(0)?), ConversationId(row.get(1)?)));
+        Ok(())
+    });
+    each(connection, "SELECT client, hash, at FROM erased_identity", |row| {
+        let key = (ClientId(row.get(0)?), IdentityHash(row.get(1)?));
+        state.erased_identities.insert(key, row.get(2)?);
+        Ok(())
+    });
+    each(connection, "SELECT client, conversation, erasure FROM erasing", |row| {
+        let key = (ClientId(row.get(0)?), ConversationId(row.get(1)?));
+        state.erasing.insert(key, row.get::<_, Json<_>>(2)?.0);
+        Ok(())
+    });
     state
 }
 
@@ -110,6 +124,11 @@ pub(super) fn differences(stored: &MemoryState, expected: &MemoryState) -> Vec<S
     compare(&mut out, &stored.hours, &expected.hours);
     compare(&mut out, &stored.identities, &expected.identities);
     compare(&mut out, &stored.answers, &expected.answers);
+    compare(&mut out, &stored.erased_identities, &expected.erased_identities);
+    compare(&mut out, &stored.erasing, &expected.erasing);
+    if stored.erased != expected.erased {
+        out.push(format!("erased: {:?}, not {:?}", stored.erased, expected.erased));
+    }
     out
 }
 

@@ -156,6 +156,9 @@ fn snapshot(state: &MemoryState) -> MemoryState {
         hours: state.hours.clone(),
         identities: state.identities.clone(),
         answers: state.answers.clone(),
+        erased: state.erased.clone(),
+        erased_identities: state.erased_identities.clone(),
+        erasing: state.erasing.clone(),
     }
 }
 
