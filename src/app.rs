@@ -32,8 +32,12 @@ use crate::{
     domain::ids::ClientId,
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
-    gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    gateway::{
+        outbound::{Line, Lines},
+        routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    erasure::Eraser,
     ingest::Ingest,
+    media::{Fetcher, Media, MediaStore},
     projection::{
         follow::{self, EndError},
         queries::Queries,
@@ -83,6 +87,13 @@ impl App {
 
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
         let commands = Arc::new(Commands::new(log.clone(), queries.clone(), clock.clone()));
+        let store = open_media(&settings).await?;
+        let media = Media::new(
+            store.clone(),
+            queries.clone(),
+            clock.clone(),
+            settings.media.clone(),
+        );
         let sessions = Sessions::new(
             hub.clone(),
             Arc::new(queries.clone()),
@@ -101,11 +112,12 @@ impl App {
         let deps = Arc::new(Deps {
             auth: auth.clone(),
             commands: commands.clone(),
-            queries,
+            queries: queries.clone(),
             clock: clock.clone(),
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
             gateways: gateways(&settings)?,
+            media: Arc::new(media),
         });
         let desk = Arc::new(ServerDesk { auth: auth.clone(), commands: commands.clone() });
         let sockets = WebSocketEndpoint::new(desk, sessions.clone(), settings.websocket.clone());
@@ -117,6 +129,22 @@ impl App {
             .with(RateLimit::new(&settings.rate_limits, auth))
             .with(Cors::new(&settings.cors))
             .with(Edge::new(&settings.api, clock.clone()));
+        let eraser = Eraser {
+            queries: queries.clone(),
+            commands: commands.clone(),
+            media: store.clone(),
+            holders: Vec::new(),
+        };
+        eraser.start(&shutdown);
+        let fetcher = Fetcher {
+            store,
+            queries,
+            commands: commands.clone(),
+            lines: Arc::new(NoLines),
+            clock: clock.clone(),
+            settings: settings.media.clone(),
+        };
+        fetcher.start(&shutdown);
         connections.spawn(listener.serve(endpoint, connections.clone()));
         days::keep(calendars(&settings), commands, clock, &shutdown);
         let projector = tokio::spawn(projector.ended());
@@ -183,6 +211,22 @@ async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> {
     let path = settings.log_path().context("settings.log names no backend of this build")?;
     let log = tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await??;
     Ok(Arc::new(log))
+}
+
+/// Until the gateways bring theirs: nobody sends, so that media wait.
+struct NoLines;
+
+impl Lines for NoLines {
+    fn of(&self, _client: ClientId) -> Option<Line> {
+        None
+    }
+}
+
+/// Off the async threads, since it looks for left-overs.
+async fn open_media(settings: &Settings) -> anyhow::Result<Arc<MediaStore>> {
+    let media = settings.media.clone();
+    let store = tokio::task::spawn_blocking(move || MediaStore::open(&media)).await??;
+    Ok(Arc::new(store))
 }
 
 async fn open_read_model(

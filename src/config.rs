@@ -32,6 +32,7 @@ use crate::{
         waha::WahaSettings,
         whatsapp_cloud::WhatsAppCloudSettings,
     },
+    media::MediaSettings,
     projection::settings::ProjectionSettings,
 };
 
@@ -55,6 +56,7 @@ pub struct Settings {
     pub waha: WahaSettings,
     pub simulator: SimulatorSettings,
     pub projection: ProjectionSettings,
+    pub media: MediaSettings,
     pub logging: LoggingSettings,
     /// The tenants and what of the providers belongs to each: one `[[tenants]]` table per tenant.
     pub tenants: Vec<TenantSettings>,

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | comes in | [`gateway`], [`ingest`], [`command`], [`event_log`] |
 //! | is understood | [`domain`] (pure) |
+//! | its attachments, its end | [`media`], [`erasure`] |
 //! | goes out | [`projection`], [`feed`], [`delivery`], [`api`] |
 //! | around it | [`auth`], [`wire`], [`runtime`], [`metrics`] |
 //!
@@ -26,6 +27,9 @@ pub mod projection;
 pub mod feed;
 
 pub mod delivery;
+
+pub mod erasure;
+pub mod media;
 
 pub mod api;
 pub mod app;

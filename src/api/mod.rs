@@ -16,6 +16,7 @@ use crate::{
     command::Commands,
     gateway::{waha::Waha, whatsapp_cloud::WhatsAppCloud},
     ingest::Ingest,
+    media::Media,
     projection::queries::Queries,
     runtime::clock::Clock,
 };
@@ -27,10 +28,12 @@ pub mod document;
 pub mod edge;
 mod extract;
 mod ingest;
+mod media;
 mod messages;
 mod moment;
 pub mod mount;
 mod page_mark;
+mod personal_data;
 pub mod problem;
 pub mod settings;
 mod shapes;
@@ -56,6 +59,7 @@ pub struct Deps {
     pub queries: Queries,
     pub ingest: Ingest,
     pub gateways: Gateways,
+    pub media: Arc<Media>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
 }

@@ -14,7 +14,7 @@ use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry
 
 use super::{
     Deps, bot::BotApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
-    messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
+    media::MediaApi, messages::MessagesApi, personal_data::PersonalDataApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
     tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
 use crate::wire::problem::{Code, Problem};
@@ -23,7 +23,9 @@ use crate::wire::problem::{Code, Problem};
 pub(super) type Resources = (
     SnapshotApi,
     ConversationsApi,
+    PersonalDataApi,
     MessagesApi,
+    MediaApi,
     StatsApi,
     BotApi,
     WhatsAppApi,
@@ -36,7 +38,9 @@ fn resources(deps: &Arc<Deps>) -> Resources {
     (
         SnapshotApi(deps.clone()),
         ConversationsApi(deps.clone()),
+        PersonalDataApi(deps.clone()),
         MessagesApi(deps.clone()),
+        MediaApi(deps.clone()),
         StatsApi(deps.clone()),
         BotApi(deps.clone()),
         WhatsAppApi(deps.clone()),

@@ -21,13 +21,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use jiff::{civil::Date, tz::TimeZone};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::{Actor, CommandError, Commands, Core, conversation_stream, recent::Recent};
 use crate::{
     domain::{
         conversation::Contact,
+        day::local_day,
         event::{Erasure, EventData, KeptNumbers},
         fold::fold,
         ids::{ClientId, ConversationId, IdentityHash, MediaId, Position},
@@ -47,8 +47,8 @@ const POSITIONS_MAX: usize = 50_000;
 const IDENTITIES_MAX: usize = 100_000;
 
 /// Who was erased lately.
-#[derive(Default)]
 pub(super) struct Erased {
+    erasures: watch::Receiver<u64>,
     /// One more than the view's count of erasures that is heeded here; 0 before the first look.
     heeded: AtomicU64,
     turn: Mutex<()>,
@@ -56,6 +56,15 @@ pub(super) struct Erased {
 }
 
 impl Erased {
+    pub(super) fn new(erasures: watch::Receiver<u64>) -> Self {
+        Self {
+            erasures,
+            heeded: AtomicU64::new(0),
+            turn: Mutex::default(),
+            identities: ArcSwap::default(),
+        }
+    }
+
     /// When the first of these identities was erased last, `None` when none was.
     pub(super) fn since(
         &self,
@@ -86,7 +95,7 @@ impl Commands {
     /// When somebody was erased since the last look: forgets what is remembered, which the view
     /// is free of, and learns who it was.
     pub(super) async fn heed_erasures(&self) -> Result<(), CommandError> {
-        let told = *self.core.view.erasures().borrow() + 1;
+        let told = *self.erased.erasures.borrow() + 1;
         if self.erased.heeded.load(Ordering::Acquire) == told {
             return Ok(());
         }
@@ -170,13 +179,12 @@ impl Commands {
     /// When the tenant's day began, as its date.
     async fn midnight(&self, client: ClientId) -> Result<Option<Day>, CommandError> {
         let Some((date, zone)) = self.core.view.day(client).await? else { return Ok(None) };
-        let begins = || {
-            let zone = TimeZone::get(&zone).ok()?;
-            let midnight = date.parse::<Date>().ok()?.to_zoned(zone).ok()?;
-            Some(Timestamp(midnight.timestamp().as_millisecond()))
-        };
-        let at = begins();
-        Ok(at.map(|at| Day { date, zone, at }))
+        let Ok(mut day) = local_day(self.core.clock.now(), &zone) else { return Ok(None) };
+        if day.date != date {
+            // The new one has begun and is not recorded yet.
+            day = local_day(day.starts_at.plus_ms(-1), &zone).unwrap_or(day);
+        }
+        Ok(Some(Day { date, zone, at: day.starts_at }))
     }
 
     /// Deletes from the log what is left of an erased person, and records that it is done. May be
@@ -288,8 +296,8 @@ fn add_up(
     let hours = state.hours.iter().map(|((_, hour), counts)| (*hour, *counts));
     let mut hours: Vec<_> = hours.collect();
     hours.sort_unstable_by_key(|(hour, _)| *hour);
-    let copies = state.messages.values().filter_map(|message| message.media.as_ref()?.copy);
-    let mut media: Vec<MediaId> = copies.map(|copy| copy.id).collect();
+    let mut media: Vec<MediaId> =
+        records.iter().filter_map(|record| medium_of(&record.event.data)).collect();
     media.sort_unstable();
     media.dedup();
     let kept = KeptNumbers {
@@ -301,6 +309,18 @@ fn add_up(
         first_response_sum_ms: stats.first_response_sum_ms,
     };
     (kept, media)
+}
+
+/// Our copy of the medium that an event tells of, also when its message was withdrawn since.
+fn medium_of(data: &EventData) -> Option<MediaId> {
+    match data {
+        EventData::MessageReceived(message) | EventData::MessageEchoed(message) => {
+            let media = message.media.clone()?;
+            Some(media.to_be_copied(message.message_id).copy?.id)
+        }
+        EventData::MessageQueued(message) => Some(message.media.as_ref()?.copy?.id),
+        _ => None,
+    }
 }
 
 fn begin_day(state: &mut MemoryState, record: &Record, day: Day) {

@@ -115,9 +115,9 @@ impl Commands {
         let core = Arc::new(Core { log, view, clock, hasher });
         Self {
             directory: Directory::new(Arc::clone(&core)),
+            erased: Erased::new(core.view.erasures()),
             core,
             recent: ArcSwap::from_pointee(Recent::new()),
-            erased: Erased::default(),
             turns: KeyTurns::default(),
         }
     }

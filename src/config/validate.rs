@@ -13,8 +13,13 @@ use crate::gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud};
 
 /// Numbers for which zero means something; their doc comments say what. Anywhere else zero would
 /// be a server that can do nothing.
-const MAY_BE_ZERO: [&str; 4] =
-    ["auth.leeway_s", "feed.batch_window_ms", "simulator.seed", "tenants[].client_id"];
+const MAY_BE_ZERO: [&str; 5] = [
+    "auth.leeway_s",
+    "feed.batch_window_ms",
+    "media.tenant_bytes_max",
+    "simulator.seed",
+    "tenants[].client_id",
+];
 
 /// Everything that is wrong.
 pub fn validate(loaded: &Loaded) -> Vec<Problem> {
@@ -41,6 +46,10 @@ pub fn validate(loaded: &Loaded) -> Vec<Problem> {
     }
     if let Err(error) = settings.logging.filter.parse::<tracing_subscriber::EnvFilter>() {
         add("logging.filter", format!("it can't be read: {error}; write a level, like info"));
+    }
+    let s3 = &settings.media.s3;
+    if s3.access_key_id.is_some() != s3.secret_access_key.is_some() {
+        add("media.s3", "give both access_key_id and secret_access_key, or neither".to_owned());
     }
     time_zone("api.time_zone", &settings.api.time_zone, &mut add);
     tenants(settings, &mut add);

@@ -19,6 +19,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("command", &["domain", "event_log", "projection", "runtime", "metrics", "wire"]),
     ("ingest", &["gateway", "command", "domain", "metrics", "runtime"]),
     ("projection", &["event_log", "domain", "wire", "runtime", "metrics"]),
+    (
+        "media",
+        &["event_log", "command", "projection", "gateway", "domain", "runtime", "metrics"],
+    ),
+    ("erasure", &["command", "media", "projection", "domain", "runtime"]),
     ("feed", &["projection", "event_log", "wire", "domain", "runtime", "metrics"]),
     (
         "delivery",
@@ -32,6 +37,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "projection",
             "feed",
             "gateway",
+            "media",
             "auth",
             "wire",
             "domain",
@@ -53,6 +59,8 @@ const CRATE_ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper", &["delivery"]),
     ("reqwest", &["auth", "gateway", "cli"]),
     ("jsonwebtoken", &["auth"]),
+    ("object_store", &["media/store"]),
+    ("infer", &["media"]),
 ];
 
 struct Source {
