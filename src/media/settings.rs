@@ -69,8 +69,9 @@ pub struct S3Settings {
     pub region: String,
     /// Where the store listens, when it is not Amazon's: `https://minio.example.org`.
     pub endpoint: String,
-    /// Without both keys the machine's own credentials are used, as on EC2.
+    /// Its access key. Without both keys the machine's own credentials are used, as on EC2.
     pub access_key_id: Option<Secret<String>>,
+    /// The secret that belongs to `access_key_id`.
     pub secret_access_key: Option<Secret<String>>,
     /// What all names begin with, for a bucket that is shared. Default: nothing.
     pub prefix: String,
