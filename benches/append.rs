@@ -19,7 +19,7 @@ use condorito::{
         conversation::{Contact, Conversation},
         ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
         intake::{Intake, IntakeMessage},
-        message::{Direction, MessageKind},
+        message::{Direction, Message, MessageKind},
         time::Timestamp,
         whatsapp::WhatsApp,
     },
@@ -229,6 +229,7 @@ fn message(number: u32, which: &str) -> Intake {
         sent_at: Timestamp(1_795_515_330_000),
         imported: false,
         status: None,
+        by_api: false,
     };
     Intake::Message { contact, message }
 }
@@ -288,11 +289,7 @@ impl View for Nothing {
     ) -> Result<Option<Conversation>, QueryError> {
         Ok(None)
     }
-    async fn conversation_of_message(
-        &self,
-        _: ClientId,
-        _: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
+    async fn message(&self, _: ClientId, _: MessageId) -> Result<Option<Message>, QueryError> {
         Ok(None)
     }
     async fn conversation_of_key(

@@ -164,6 +164,7 @@ fn event(n: u64, tenants: u32) -> Event {
                 sent_at: time,
                 imported: false,
                 status: None,
+                by_api: false,
             })
         }
         2 if about < u64::from(CONVERSATIONS) => EventData::ConversationOpened {

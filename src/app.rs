@@ -6,6 +6,7 @@
 
 pub mod days;
 pub mod observability;
+mod sending;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -30,12 +31,13 @@ use crate::{
         ws::{ServerDesk, WebSocketEndpoint},
     },
     domain::ids::ClientId,
+    erasure::Eraser,
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
     gateway::{
-        outbound::{Line, Lines},
-        routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
-    erasure::Eraser,
+        lines::TenantLines, outbound::Lines, routes::Routes, waha::Waha,
+        whatsapp_cloud::WhatsAppCloud,
+    },
     ingest::Ingest,
     media::{Fetcher, Media, MediaStore},
     projection::{
@@ -85,14 +87,28 @@ impl App {
         let hub = Hub::start(past, settings.feed.clone(), &shutdown);
         let projector = follow::follow(model, log.clone(), hub.clone(), clock.clone(), &shutdown)?;
 
+        let lines = lines(&settings)?;
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
-        let commands = Arc::new(Commands::new(log.clone(), queries.clone(), clock.clone()));
         let store = open_media(&settings).await?;
-        let media = Media::new(
+        let media = Arc::new(Media::new(
             store.clone(),
             queries.clone(),
             clock.clone(),
             settings.media.clone(),
+        ));
+        let deciding = sending::deciding(&settings, lines.clone(), media.clone());
+        let commands =
+            Commands::new(log.clone(), queries.clone(), clock.clone()).with_sending(deciding);
+        let commands = Arc::new(commands);
+        let signals = sending::start(
+            &settings,
+            log.clone(),
+            queries.clone(),
+            commands.clone(),
+            lines.clone(),
+            media.clone(),
+            clock.clone(),
+            &shutdown,
         );
         let sessions = Sessions::new(
             hub.clone(),
@@ -117,9 +133,14 @@ impl App {
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
             gateways: gateways(&settings)?,
-            media: Arc::new(media),
+            media,
+            lines: lines.clone(),
         });
-        let desk = Arc::new(ServerDesk { auth: auth.clone(), commands: commands.clone() });
+        let desk = Arc::new(ServerDesk {
+            auth: auth.clone(),
+            commands: commands.clone(),
+            signals: Arc::new(signals),
+        });
         let sockets = WebSocketEndpoint::new(desk, sessions.clone(), settings.websocket.clone());
         let routes = api::routes(deps)
             .at("/v1/ws", only_get(sockets))
@@ -140,7 +161,7 @@ impl App {
             store,
             queries,
             commands: commands.clone(),
-            lines: Arc::new(NoLines),
+            lines,
             clock: clock.clone(),
             settings: settings.media.clone(),
         };
@@ -199,6 +220,17 @@ fn gateways(settings: &Settings) -> anyhow::Result<Gateways> {
     })
 }
 
+/// Every tenant's way out.
+fn lines(settings: &Settings) -> anyhow::Result<Arc<dyn Lines>> {
+    let lines = TenantLines::new(
+        &settings.whatsapp_cloud,
+        &settings.waha,
+        &settings.provider_http,
+        &settings.tenant_routing(),
+    )?;
+    Ok(Arc::new(lines))
+}
+
 fn calendars(settings: &Settings) -> Vec<days::Calendar> {
     let zone = |tenant: &TenantSettings| {
         tenant.time_zone.clone().unwrap_or_else(|| settings.api.time_zone.clone())
@@ -211,15 +243,6 @@ async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> {
     let path = settings.log_path().context("settings.log names no backend of this build")?;
     let log = tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await??;
     Ok(Arc::new(log))
-}
-
-/// Until the gateways bring theirs: nobody sends, so that media wait.
-struct NoLines;
-
-impl Lines for NoLines {
-    fn of(&self, _client: ClientId) -> Option<Line> {
-        None
-    }
 }
 
 /// Off the async threads, since it looks for left-overs.

@@ -23,16 +23,19 @@ use serde::Deserialize;
 use crate::{
     api::settings::ApiSettings,
     auth::{AuthSettings, cors::CorsSettings, rate_limit::RateLimitSettings},
+    command::send::BotSettings,
     delivery::{listener::ListenerSettings, settings::DeliverySettings, ws::WebSocketSettings},
     domain::ids::ClientId,
     feed::FeedSettings,
     gateway::{
+        http::ProviderHttpSettings,
         routes::{TenantRoutes, TenantRouting},
         simulator::SimulatorSettings,
         waha::WahaSettings,
         whatsapp_cloud::WhatsAppCloudSettings,
     },
     media::MediaSettings,
+    outbox::OutboxSettings,
     projection::settings::ProjectionSettings,
 };
 
@@ -54,6 +57,9 @@ pub struct Settings {
     pub feed: FeedSettings,
     pub whatsapp_cloud: WhatsAppCloudSettings,
     pub waha: WahaSettings,
+    pub provider_http: ProviderHttpSettings,
+    pub outbox: OutboxSettings,
+    pub bot: BotSettings,
     pub simulator: SimulatorSettings,
     pub projection: ProjectionSettings,
     pub media: MediaSettings,
@@ -115,6 +121,9 @@ pub struct TenantSettings {
     /// Time zone of its days in the statistics, an IANA name. Absent: `api.time_zone`.
     #[serde(default)]
     pub time_zone: Option<String>,
+    /// Messages a second that its number may send. Absent: `outbox.messages_per_second`.
+    #[serde(default)]
+    pub messages_per_second: Option<u32>,
     /// What of the providers belongs to it.
     #[serde(flatten)]
     pub routes: TenantRoutes,

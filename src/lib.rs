@@ -8,6 +8,7 @@
 //! | is understood | [`domain`] (pure) |
 //! | its attachments, its end | [`media`], [`erasure`] |
 //! | goes out | [`projection`], [`feed`], [`delivery`], [`api`] |
+//! | is sent | [`outbox`] |
 //! | around it | [`auth`], [`wire`], [`runtime`], [`metrics`] |
 //!
 //! Who may import whom stands in `docs/architecture.md` and is held by a test.
@@ -30,6 +31,7 @@ pub mod delivery;
 
 pub mod erasure;
 pub mod media;
+pub mod outbox;
 
 pub mod api;
 pub mod app;

@@ -51,6 +51,13 @@ metrics! {
     Counter CONFLATED = "condorito_conflated_total" [] "Superseded state events left out.";
     Counter RESETS = "condorito_resets_total" ["reason"] "Subscribers told to reload, by reason.";
     Gauge RING_BYTES = "condorito_ring_bytes" [] "Memory held by the feed's rings.";
+    // What is sent.
+    Gauge OUTBOX_WAITING = "condorito_outbox_waiting" [] "Messages in memory that wait to be sent.";
+    Gauge OUTBOX_IN_FLIGHT = "condorito_outbox_in_flight" [] "Messages that are being claimed or sent.";
+    Counter OUTBOX_MESSAGES = "condorito_outbox_messages_total" ["outcome"] "Calls to a provider to send a message, by what became of it.";
+    Histogram OUTBOX_WAIT_SECONDS = "condorito_outbox_wait_seconds" ["kind"] "Time from queueing a message to calling the provider.";
+    Histogram PROVIDER_SECONDS = "condorito_provider_seconds" [] "Time that a provider took to answer a message.";
+    Counter CONTACT_SIGNALS = "condorito_contact_signals_total" ["outcome"] "Read receipts and typing shown to contacts, by what became of them.";
     // What comes in.
     Counter WEBHOOKS = "condorito_webhooks_total" ["provider", "outcome"] "Webhook requests, by outcome.";
     Counter INTAKE_ITEMS = "condorito_intake_items_total" ["provider", "outcome"] "Things that came in, by outcome.";

@@ -74,6 +74,30 @@ impl<T: Type + Serialize> ApiResponse for Answer<T> {
     }
 }
 
+/// `202`: it is stored, and is done later. `T` as documented.
+pub struct AcceptedAnswer<T>(pub WriteAnswer<T>);
+
+impl<T: Send> IntoResponse for AcceptedAnswer<T> {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+impl<T: Type + Serialize> ApiResponse for AcceptedAnswer<T> {
+    fn meta() -> MetaResponses {
+        let mut meta = <WriteAnswer<T>>::meta();
+        for response in &mut meta.responses {
+            response.status = Some(202);
+            response.description = "It is stored and will be done.";
+        }
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
 /// The cursor of the event at `position`, as a write answers it.
 pub fn cursor_at(deps: &Deps, position: Position) -> String {
     let cursor = Cursor { position, ordinal: 0 };

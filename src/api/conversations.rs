@@ -186,7 +186,7 @@ fn answer(done: &Done) -> command::Answer {
         Done::Opened { conversation, created: false }
         | Done::Changed { conversation }
         | Done::Read { conversation } => (200, conversation),
-        Done::Bot(_) | Done::WhatsApp(_) => {
+        Done::Bot(_) | Done::WhatsApp(_) | Done::Queued { .. } => {
             return command::Answer { status: 200, body: json!({}) };
         }
     };

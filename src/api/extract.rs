@@ -19,7 +19,7 @@ use poem_openapi::{
 
 use super::{Deps, problem, validate};
 use crate::{
-    auth::{Identity, Scopes},
+    auth::{AuthError, Identity, Scopes},
     command::{self, Actor},
     wire::{
         cursor::{CURSOR_LENGTH_MAX, Cursor, CursorError},
@@ -40,6 +40,11 @@ pub trait Needs: Send + Sync + 'static {
     const SCOPES: Scopes;
     /// Security scheme and scope as the document's post-processing reads them.
     const NAME: &'static str;
+
+    /// Refuses a caller who may not.
+    fn allow(identity: &Identity) -> Result<(), AuthError> {
+        identity.require(Self::SCOPES)
+    }
 }
 
 macro_rules! needs {
@@ -64,6 +69,21 @@ needs! {
     IngestWrite INGEST_WRITE "ingest:write";
     /// Change the tenant and its connection to WhatsApp.
     TenantWrite TENANT_WRITE "tenant:write";
+}
+
+/// Send messages: people with `messages:write`, the bot with `bot:write`.
+pub struct MessagesSend;
+
+impl Needs for MessagesSend {
+    const SCOPES: Scopes = Scopes::MESSAGES_WRITE;
+    const NAME: &'static str = MessagesWrite::NAME;
+
+    fn allow(identity: &Identity) -> Result<(), AuthError> {
+        match identity.sends_as() {
+            Some(_) => Ok(()),
+            None => identity.require(Self::SCOPES),
+        }
+    }
 }
 
 /// Any token that holds will do.
@@ -109,7 +129,7 @@ impl<'a, N: Needs> ApiExtractor<'a> for Caller<N> {
     ) -> Result<Self> {
         let auth = &deps(request)?.auth;
         let identity = auth.identify_request(request).await.map_err(Problem::from)?;
-        identity.require(N::SCOPES).map_err(Problem::from)?;
+        N::allow(&identity).map_err(Problem::from)?;
         Ok(Self { identity, needs: PhantomData })
     }
 }

@@ -291,6 +291,7 @@ fn message((item, pointer): (IngestMessage, String)) -> Read<Intake> {
         sent_at: item.timestamp.0,
         imported: item.imported.unwrap_or_default(),
         status,
+        by_api: false,
     };
     Ok(Intake::Message { contact, message })
 }

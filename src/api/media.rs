@@ -9,7 +9,9 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderValue, StatusCode, header};
-use poem::{Body, FromRequest, IntoResponse, Request, RequestBody, Response, Result, web::Multipart};
+use poem::{
+    Body, FromRequest, IntoResponse, Request, RequestBody, Response, Result, web::Multipart,
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi,
     param::{Header, Path, Query},
@@ -138,13 +140,7 @@ fn no_such_medium() -> Problem {
     Problem::new(Code::NotFound).detail("there is no such medium")
 }
 
-fn shown(
-    about: &About,
-    etag: &str,
-    part: Option<Range<u64>>,
-    length: u64,
-    body: Body,
-) -> Response {
+fn shown(about: &About, etag: &str, part: Option<Range<u64>>, length: u64, body: Body) -> Response {
     let mut response = Response::builder()
         .header(header::CONTENT_TYPE, &about.mime_type)
         .header(header::CONTENT_LENGTH, length)
@@ -215,9 +211,10 @@ fn read_range(text: &str, size: u64) -> Asked {
 }
 
 fn matches_etag(known: &str, etag: &str) -> bool {
-    known.split(',').map(str::trim).any(|known| {
-        known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag
-    })
+    known
+        .split(',')
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
 }
 
 /// Shown only where a browser shows it without running anything.

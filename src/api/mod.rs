@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::{
     auth::Auth,
     command::Commands,
-    gateway::{waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    gateway::{outbound::Lines, waha::Waha, whatsapp_cloud::WhatsAppCloud},
     ingest::Ingest,
     media::Media,
     projection::queries::Queries,
@@ -40,6 +40,7 @@ mod shapes;
 mod snapshot;
 mod static_pages;
 mod stats;
+mod templates;
 mod tickets;
 mod validate;
 mod webhooks;
@@ -60,6 +61,8 @@ pub struct Deps {
     pub ingest: Ingest,
     pub gateways: Gateways,
     pub media: Arc<Media>,
+    /// Every tenant's way out to its provider.
+    pub lines: Arc<dyn Lines>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
 }

@@ -14,7 +14,8 @@ use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry
 
 use super::{
     Deps, bot::BotApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
-    media::MediaApi, messages::MessagesApi, personal_data::PersonalDataApi, problem, snapshot::SnapshotApi, static_pages, stats::StatsApi,
+    media::MediaApi, messages::MessagesApi, personal_data::PersonalDataApi, problem,
+    snapshot::SnapshotApi, static_pages, stats::StatsApi, templates::TemplatesApi,
     tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
 use crate::wire::problem::{Code, Problem};
@@ -26,6 +27,7 @@ pub(super) type Resources = (
     PersonalDataApi,
     MessagesApi,
     MediaApi,
+    TemplatesApi,
     StatsApi,
     BotApi,
     WhatsAppApi,
@@ -41,6 +43,7 @@ fn resources(deps: &Arc<Deps>) -> Resources {
         PersonalDataApi(deps.clone()),
         MessagesApi(deps.clone()),
         MediaApi(deps.clone()),
+        TemplatesApi::new(deps.clone()),
         StatsApi(deps.clone()),
         BotApi(deps.clone()),
         WhatsAppApi(deps.clone()),

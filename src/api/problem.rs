@@ -21,8 +21,8 @@ use poem_openapi::error::{
 
 use crate::{
     auth::AuthError,
-    command::CommandError,
-    gateway::WebhookError,
+    command::{CommandError, send::FieldProblem},
+    gateway::{WebhookError, outbound::SendError},
     projection::queries::QueryError,
     wire::{
         cursor::CursorError,
@@ -65,12 +65,44 @@ impl From<CommandError> for Problem {
             CommandError::Invalid { field, reason } => Problem::new(Code::ValidationFailed)
                 .detail(reason.clone())
                 .errors(vec![FieldError::at_pointer(format!("/{field}"), reason)]),
+            CommandError::InvalidFields(problems) => {
+                let error =
+                    |problem: FieldProblem| FieldError::at_pointer(problem.pointer, problem.detail);
+                invalid_body(problems.into_iter().map(error).collect())
+            }
+            CommandError::NoSuchMessage => of_command(Code::NotFound, &error),
+            CommandError::NoChannel => of_command(Code::NotConnected, &error),
+            CommandError::WindowClosed => of_command(Code::WindowClosed, &error),
+            CommandError::BotNotActive => of_command(Code::BotNotActive, &error),
+            CommandError::BotDisabled => of_command(Code::BotDisabled, &error),
+            CommandError::BotPaused { .. } => of_command(Code::BotPaused, &error),
+            CommandError::NotRetryable => of_command(Code::NotRetryable, &error),
             CommandError::KeyReused => Problem::new(Code::IdempotencyKeyReused),
             CommandError::Unavailable => {
                 Problem::new(Code::LogUnavailable).retry_after_s(RETRY_AFTER_S)
             }
             CommandError::Unknown => {
                 Problem::new(Code::OutcomeUnknown).retry_after_s(RETRY_AFTER_S)
+            }
+        }
+    }
+}
+
+fn of_command(code: Code, error: &CommandError) -> Problem {
+    Problem::new(code).detail(error.to_string())
+}
+
+/// What a provider says when it is asked for something beside sending.
+impl From<SendError> for Problem {
+    fn from(error: SendError) -> Self {
+        let unavailable = Problem::new(Code::ProviderUnavailable).retry_after_s(RETRY_AFTER_S);
+        match &error {
+            SendError::Retry { after: Some(after), .. } => {
+                Problem::new(Code::ProviderUnavailable).retry_after_s(after.as_secs().max(1))
+            }
+            SendError::Retry { .. } | SendError::InDoubt { .. } => unavailable,
+            SendError::Final { error } | SendError::Stopped { error, .. } => {
+                unavailable.detail(format!("WhatsApp answers: {} ({})", error.title, error.code))
             }
         }
     }

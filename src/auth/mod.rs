@@ -43,7 +43,7 @@ use self::{
     token::Checks,
 };
 use crate::{
-    domain::{ids::ClientId, time::Timestamp},
+    domain::{ids::ClientId, message::Sender, time::Timestamp},
     runtime::{clock::Clock, shutdown::Shutdown},
 };
 
@@ -65,6 +65,16 @@ impl Identity {
             None => Ok(()),
             Some(scope) => Err(AuthError::Scope { scope }),
         }
+    }
+
+    /// As whom the caller's messages go out; `None`: it may send none. A token with
+    /// `messages:write` is a person's, whatever else it allows: an agent's holds `bot:write` too,
+    /// to switch the bot. One with `bot:write` and without it is the bot's own.
+    pub fn sends_as(&self) -> Option<Sender> {
+        if self.scopes.allows(Scopes::MESSAGES_WRITE) {
+            return Some(Sender::Agent);
+        }
+        self.scopes.allows(Scopes::BOT_WRITE).then_some(Sender::Bot)
     }
 
     /// The identity for a call that names a tenant with `X-Client-Id`.

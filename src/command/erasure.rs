@@ -66,11 +66,7 @@ impl Erased {
     }
 
     /// When the first of these identities was erased last, `None` when none was.
-    pub(super) fn since(
-        &self,
-        client: ClientId,
-        identities: &[IdentityHash],
-    ) -> Option<Timestamp> {
+    pub(super) fn since(&self, client: ClientId, identities: &[IdentityHash]) -> Option<Timestamp> {
         let known = self.identities.load();
         if known.is_empty() {
             return None;
@@ -130,7 +126,7 @@ impl Commands {
                     false => Err(CommandError::NotFound),
                 };
             };
-            let conversations = self.core.view.merged_into(client, conversation.id).await?;
+            let conversations = self.core.view.with_merged(client, conversation.id).await?;
             let identities = self.core.view.identities_of(client, conversations.clone()).await?;
             let (streams, records) = read_streams(&self.core, client, &conversations).await?;
             let midnight = self.midnight(client).await?;
@@ -275,11 +271,7 @@ struct Day {
 
 /// What these streams alone add to the statistics, and the copies of media that they name. Where
 /// several conversations were merged, the time of first responses is that of each by itself.
-fn add_up(
-    client: ClientId,
-    records: &[Record],
-    day: Option<Day>,
-) -> (KeptNumbers, Vec<MediaId>) {
+fn add_up(client: ClientId, records: &[Record], day: Option<Day>) -> (KeptNumbers, Vec<MediaId>) {
     let mut state = MemoryState::default();
     let mut day = day;
     for record in records {

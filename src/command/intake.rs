@@ -335,7 +335,7 @@ impl Commands {
         Ok(step)
     }
 
-    fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {
+    pub(super) fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {
         (client, self.core.hasher.recent_key(client, b"message", dedupe_key))
     }
 
@@ -457,6 +457,7 @@ fn message_event(message: &IntakeMessage, id: ConversationId, message_id: Messag
         sent_at: message.sent_at,
         imported: message.imported,
         status: message.status,
+        by_api: message.by_api,
     };
     match message.direction {
         Direction::Inbound => EventData::MessageReceived(incoming),

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`intake`] | what gateways and bridges bring: up to [`INTAKE_ITEMS_MAX`] things in one append |
 //! | [`mod@write`] | what people and programs ask for |
+//! | [`send`] | a message to be sent: checked and queued |
+//! | [`outbox`] | what the outbox appends: claims and outcomes |
 //! | [`idempotency`] | a write under an `Idempotency-Key`, done once on all instances |
 //! | [`directory`] | which conversation a contact has: the one place where instances could race |
 //! | [`identity`] | contacts' keyed hashes |
@@ -25,6 +27,7 @@ use crate::{
     domain::{
         event::{Event, EventData},
         ids::{ClientId, ConversationId, EventId, Position},
+        time::Timestamp,
     },
     event_log::{AppendError, EventLog, LogError},
     projection::queries::{Queries, QueryError},
@@ -37,12 +40,20 @@ pub mod idempotency;
 mod identity;
 mod intake;
 pub mod media;
+pub mod outbox;
 mod recent;
+pub mod send;
 pub mod view;
 pub mod write;
 
 use self::{
-    directory::Directory, erasure::Erased, idempotency::KeyTurns, identity::Hasher, recent::Recent, view::View,
+    directory::Directory,
+    erasure::Erased,
+    idempotency::KeyTurns,
+    identity::Hasher,
+    recent::Recent,
+    send::{FieldProblem, Sending},
+    view::View,
 };
 pub use self::{
     idempotency::{Answer, Answered, Request},
@@ -67,6 +78,26 @@ pub enum CommandError {
     /// Well-formed, and not allowed as things stand or by its content.
     #[error("{reason}")]
     Invalid { field: &'static str, reason: String },
+    /// A message to be sent is not as it must be: all that is wrong with it.
+    #[error("the message can't be sent like that")]
+    InvalidFields(Vec<FieldProblem>),
+    #[error("there is no such message in this conversation")]
+    NoSuchMessage,
+    #[error("nothing is configured through which this tenant could send")]
+    NoChannel,
+    #[error(
+        "the contact has not written within the last 24 hours: WhatsApp takes only a template now"
+    )]
+    WindowClosed,
+    #[error("the bot is not active")]
+    BotNotActive,
+    #[error("the bot is switched off in this conversation")]
+    BotDisabled,
+    #[error("a person has answered: the bot is paused in this conversation until {until}")]
+    BotPaused { until: Timestamp },
+    /// It is under way, or was sent.
+    #[error("only a message that failed or is in doubt can be sent again")]
+    NotRetryable,
     /// The same `Idempotency-Key` came with another request.
     #[error("this Idempotency-Key was used with another request")]
     KeyReused,
@@ -94,6 +125,7 @@ pub struct Commands {
     recent: ArcSwap<Recent>,
     erased: Erased,
     turns: KeyTurns,
+    sending: Sending,
 }
 
 /// What every part of the write side works with.
@@ -119,7 +151,14 @@ impl Commands {
             core,
             recent: ArcSwap::from_pointee(Recent::new()),
             turns: KeyTurns::default(),
+            sending: Sending::default(),
         }
+    }
+
+    /// The same, with what sending is decided with; without it no tenant has a way to send.
+    #[must_use]
+    pub fn with_sending(self, sending: Sending) -> Self {
+        Self { sending, ..self }
     }
 }
 
@@ -162,7 +201,7 @@ impl Core {
 impl CommandError {
     /// It is about what was asked, and not about the log: another command may succeed.
     fn is_of_one(&self) -> bool {
-        matches!(self, Self::NotFound | Self::Invalid { .. } | Self::KeyReused)
+        !matches!(self, Self::Unavailable | Self::Unknown)
     }
 }
 

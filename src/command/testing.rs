@@ -15,6 +15,7 @@ use crate::{
         event::EventData,
         fold::fold,
         ids::{IdentityHash, MessageId},
+        message::Message,
         state::{MemoryState, State},
         time::Timestamp,
         whatsapp::WhatsApp,
@@ -121,12 +122,12 @@ impl View for FoldView {
         Ok(state.conversation(client, id).map(|found| Conversation::clone(&found)))
     }
 
-    async fn conversation_of_message(
+    async fn message(
         &self,
         client: ClientId,
         id: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
-        Ok(self.state.lock().message(client, id).map(|message| message.conversation_id))
+    ) -> Result<Option<Message>, QueryError> {
+        Ok(self.state.lock().message(client, id).map(|message| Message::clone(&message)))
     }
 
     async fn conversation_of_key(
@@ -155,13 +156,14 @@ impl View for FoldView {
         Ok(all.take(limit).collect())
     }
 
-    async fn merged_into(
+    async fn with_merged(
         &self,
         client: ClientId,
         id: ConversationId,
     ) -> Result<Vec<ConversationId>, QueryError> {
         let mut state = self.state.lock();
-        let ids: Vec<_> = state.conversations.keys().filter(|(owner, _)| *owner == client).collect();
+        let ids: Vec<_> =
+            state.conversations.keys().filter(|(owner, _)| *owner == client).collect();
         let ids: Vec<ConversationId> = ids.into_iter().map(|(_, id)| *id).collect();
         let others = ids.into_iter().filter(|other| *other != id);
         let others: Vec<_> =
@@ -175,9 +177,8 @@ impl View for FoldView {
         ids: Vec<ConversationId>,
     ) -> Result<Vec<IdentityHash>, QueryError> {
         let state = self.state.lock();
-        let own = state.identities.iter().filter(|((owner, _), id)| {
-            *owner == client && ids.contains(id)
-        });
+        let own =
+            state.identities.iter().filter(|((owner, _), id)| *owner == client && ids.contains(id));
         Ok(own.map(|((_, hash), _)| *hash).collect())
     }
 

@@ -10,4 +10,5 @@ use super::{
 mod directory;
 mod intake;
 mod known;
+mod sending;
 mod write;

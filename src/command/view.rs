@@ -12,6 +12,7 @@ use crate::{
         bot::Bot,
         conversation::Conversation,
         ids::{ClientId, ConversationId, IdentityHash, MessageId, Position},
+        message::Message,
         time::Timestamp,
         whatsapp::WhatsApp,
     },
@@ -43,12 +44,17 @@ pub trait View: Send + Sync + 'static {
         id: ConversationId,
     ) -> Result<Option<Conversation>, QueryError>;
 
+    async fn message(&self, client: ClientId, id: MessageId)
+    -> Result<Option<Message>, QueryError>;
+
     /// The conversation of the message with this id.
     async fn conversation_of_message(
         &self,
         client: ClientId,
         id: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError>;
+    ) -> Result<Option<ConversationId>, QueryError> {
+        Ok(self.message(client, id).await?.map(|message| message.conversation_id))
+    }
 
     /// The conversation of the message with this `dedupe_key`.
     async fn conversation_of_key(
@@ -69,7 +75,7 @@ pub trait View: Send + Sync + 'static {
     ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError>;
 
     /// The conversation and all that were merged into it, itself first.
-    async fn merged_into(
+    async fn with_merged(
         &self,
         client: ClientId,
         id: ConversationId,
@@ -118,12 +124,12 @@ impl View for Queries {
         Queries::conversation(self, client, id).await
     }
 
-    async fn conversation_of_message(
+    async fn message(
         &self,
         client: ClientId,
         id: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
-        Ok(Queries::message(self, client, id).await?.map(|message| message.conversation_id))
+    ) -> Result<Option<Message>, QueryError> {
+        Queries::message(self, client, id).await
     }
 
     async fn conversation_of_key(
@@ -150,12 +156,12 @@ impl View for Queries {
         Queries::erased_identities(self, limit).await
     }
 
-    async fn merged_into(
+    async fn with_merged(
         &self,
         client: ClientId,
         id: ConversationId,
     ) -> Result<Vec<ConversationId>, QueryError> {
-        Queries::merged_into(self, client, id).await
+        Queries::with_merged(self, client, id).await
     }
 
     async fn identities_of(

@@ -7,6 +7,7 @@ use super::{
     idempotency::Keyed,
     identity::Identities,
     intake::state_changed,
+    send::{Again, Asked, NewMessage},
 };
 use crate::{
     domain::{
@@ -14,6 +15,7 @@ use crate::{
         conversation::{Contact, Conversation, decide_change},
         event::{ConversationChange, EventData},
         ids::{ClientId, ConversationId, Position},
+        message::Message,
         whatsapp::{WhatsApp, WhatsAppStatus},
     },
     event_log::{Append, AppendError, Expected, StreamName},
@@ -52,6 +54,10 @@ pub enum Write {
         reason: Option<String>,
     },
     SetWhatsAppState(WhatsAppUpdate),
+    /// Queues a message to be sent.
+    Send(Box<NewMessage>),
+    /// Sends a message again that failed or is in doubt.
+    SendAgain(Again),
 }
 
 /// The whole state of the connection to WhatsApp: what is left out is not so any more.
@@ -69,11 +75,22 @@ pub struct WhatsAppUpdate {
 /// lives on in another is answered as that one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Done {
-    Opened { conversation: Conversation, created: bool },
-    Changed { conversation: Conversation },
-    Read { conversation: Conversation },
+    Opened {
+        conversation: Conversation,
+        created: bool,
+    },
+    Changed {
+        conversation: Conversation,
+    },
+    Read {
+        conversation: Conversation,
+    },
     Bot(Bot),
     WhatsApp(WhatsApp),
+    /// It waits to be sent.
+    Queued {
+        message: Message,
+    },
 }
 
 /// A decision: where it leads, and the event that leads there, if anything changes.
@@ -82,7 +99,7 @@ struct Decision {
     event: Option<(StreamName, EventData)>,
 }
 
-type MakeAnswer = Arc<dyn Fn(&Done) -> Answer + Send + Sync>;
+pub(super) type MakeAnswer = Arc<dyn Fn(&Done) -> Answer + Send + Sync>;
 
 impl Commands {
     /// Does a write and answers it. With a `request`, the answer is kept for 24 hours and given
@@ -228,13 +245,22 @@ impl Commands {
                 repeated: false,
             }));
         }
+        match &write {
+            Write::Send(new) => {
+                return self.send(Asked { client, actor, keyed, answer }, new).await;
+            }
+            Write::SendAgain(again) => {
+                return self.send_again(Asked { client, actor, keyed, answer }, *again).await;
+            }
+            _ => {}
+        }
         let fresh = self.core.come_up().await?;
         let Decision { done, event } = self.decide(client, actor, write, fresh).await?;
         let answer = answer(&done);
         let mut batch = Vec::new();
         batch.extend(event.map(|(stream, data)| self.entry(client, actor, stream, data)));
         if let Some(keyed) = keyed {
-            let id = done.conversation().map(|conversation| conversation.id);
+            let id = done.conversation_id();
             batch.push(keyed.entry(&self.core, client, &actor.0, &answer, id));
         }
         let appended = match self.core.log.append(batch).await {
@@ -260,8 +286,10 @@ impl Commands {
         fresh: bool,
     ) -> Result<Decision, CommandError> {
         match write {
-            // Goes its own way, through the directory.
-            Write::OpenConversation { .. } => Err(CommandError::NotFound),
+            // Go their own ways, before this.
+            Write::OpenConversation { .. } | Write::Send(_) | Write::SendAgain(_) => {
+                Err(CommandError::NotFound)
+            }
             Write::ChangeConversation { id, change } => {
                 let conversation = self.conversation(client, id).await?;
                 self.decide_conversation(client, conversation, change, fresh)
@@ -341,7 +369,7 @@ impl Commands {
         })
     }
 
-    async fn conversation(
+    pub(super) async fn conversation(
         &self,
         client: ClientId,
         id: ConversationId,
@@ -453,11 +481,12 @@ impl Opening {
 
 impl Done {
     /// The conversation it is about.
-    pub fn conversation(&self) -> Option<&Conversation> {
+    fn conversation_id(&self) -> Option<ConversationId> {
         match self {
             Done::Opened { conversation, .. }
             | Done::Changed { conversation }
-            | Done::Read { conversation } => Some(conversation),
+            | Done::Read { conversation } => Some(conversation.id),
+            Done::Queued { message } => Some(message.conversation_id),
             Done::Bot(_) | Done::WhatsApp(_) => None,
         }
     }

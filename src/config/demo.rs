@@ -41,11 +41,15 @@ pub fn add_to(settings: &mut Settings) -> io::Result<Demo> {
     let client_id = (1..=u32::MAX).find(is_free).unwrap_or(u32::MAX);
     // Drawn anew with every start: only this process posts with them.
     let (app_secret, waha_hmac_key) = (Secret::new(draw()), Secret::new(draw()));
-    let session =
-        WahaSession { name: WAHA_SESSION.to_owned(), hmac_key: Some(waha_hmac_key.clone()) };
+    let session = WahaSession {
+        name: WAHA_SESSION.to_owned(),
+        hmac_key: Some(waha_hmac_key.clone()),
+        ..WahaSession::default()
+    };
     settings.tenants.push(TenantSettings {
         client_id,
         time_zone: None,
+        messages_per_second: None,
         routes: TenantRoutes {
             phone_number_ids: vec![PHONE_NUMBER_ID.to_owned()],
             app_secrets: vec![app_secret.clone()],

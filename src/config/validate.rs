@@ -13,8 +13,9 @@ use crate::gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud};
 
 /// Numbers for which zero means something; their doc comments say what. Anywhere else zero would
 /// be a server that can do nothing.
-const MAY_BE_ZERO: [&str; 5] = [
+const MAY_BE_ZERO: [&str; 6] = [
     "auth.leeway_s",
+    "bot.pause_after_person_s",
     "feed.batch_window_ms",
     "media.tenant_bytes_max",
     "simulator.seed",
@@ -50,6 +51,11 @@ pub fn validate(loaded: &Loaded) -> Vec<Problem> {
     let s3 = &settings.media.s3;
     if s3.access_key_id.is_some() != s3.secret_access_key.is_some() {
         add("media.s3", "give both access_key_id and secret_access_key, or neither".to_owned());
+    }
+    if settings.outbox.call_timeout_ms >= settings.outbox.doubt_after_ms {
+        let message = "a call must have timed out before others hold it to be in doubt: give a \
+                       time below outbox.doubt_after_ms";
+        add("outbox.call_timeout_ms", message.to_owned());
     }
     time_zone("api.time_zone", &settings.api.time_zone, &mut add);
     tenants(settings, &mut add);

@@ -103,6 +103,11 @@ pub struct MarketingPreference {
     pub at: Timestamp,
 }
 
+/// How many claimed messages a conversation keeps in mind. Messages of one conversation leave one
+/// by one; more than this are only those in doubt, of which the oldest is forgotten: an echo of it
+/// is a message of its own then.
+pub const CLAIMED_MAX: usize = 8;
+
 /// A conversation as it stands after the events so far.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversation {
@@ -121,6 +126,12 @@ pub struct Conversation {
     pub window_expires_at: Option<Timestamp>,
     /// When the contact wrote first since we last answered: start of the response time.
     pub awaiting_response_since: Option<Timestamp>,
+    /// When a person of the company last wrote to the contact, here or on the phone: the bot keeps
+    /// quiet for a while then.
+    pub person_answered_at: Option<Timestamp>,
+    /// The messages that are claimed for sending and have no outcome: an echo of one of them may be
+    /// here before the answer to the request that sent it. Oldest first, at most [`CLAIMED_MAX`].
+    pub claimed: Vec<MessageId>,
     /// The conversation in which this one lives on after a merge. This one is empty then, is
     /// not counted and not listed.
     pub merged_into: Option<ConversationId>,
@@ -151,6 +162,8 @@ impl Conversation {
             marketing: None,
             window_expires_at: None,
             awaiting_response_since: None,
+            person_answered_at: None,
+            claimed: Vec::new(),
             merged_into: None,
             created_at: at,
             updated_at: at,

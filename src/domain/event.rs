@@ -10,9 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     bot::BotMode,
     conversation::{Contact, ConversationStatus},
-    ids::{
-        BulkId, ClientId, ConversationId, EventId, IdentityHash, MediaId, MessageId, Position,
-    },
+    ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MediaId, MessageId, Position},
     message::{
         Media, MediaFailure, MessageKind, MessageStatus, ProviderError, Sender, StoredMedia,
     },
@@ -83,6 +81,20 @@ pub enum EventData {
     MessageQueued(QueuedMessage),
     /// The claim to send, appended before the provider is called.
     SendStarted {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+    },
+    /// The claim is given back: it is sure that nothing was sent, or a person wants the message
+    /// sent (again) although nobody knows. From here on it may be claimed anew.
+    SendReleased {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        /// The bulk it is of, so that whoever follows the log knows its place in line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bulk_id: Option<BulkId>,
+    },
+    /// The provider was called and nobody knows what came of it. It is not sent again by itself.
+    SendDoubted {
         conversation_id: ConversationId,
         message_id: MessageId,
     },
@@ -200,6 +212,9 @@ pub struct IncomingMessage {
     /// For an echo or import: how far it had come already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<MessageStatus>,
+    /// For an echo: it was sent through the gateway's interface, so it may be one of ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_api: bool,
 }
 
 /// A message that we are to send.
@@ -325,6 +340,8 @@ impl EventData {
             | EventData::MediaStored { conversation_id, .. }
             | EventData::MediaFailed { conversation_id, .. }
             | EventData::ErasureBegun { conversation_id }
+            | EventData::SendReleased { conversation_id, .. }
+            | EventData::SendDoubted { conversation_id, .. }
             | EventData::ConversationChanged { conversation_id, .. }
             | EventData::ConversationRead { conversation_id }
             | EventData::MarketingPreferenceChanged { conversation_id, .. }

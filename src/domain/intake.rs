@@ -80,6 +80,8 @@ pub struct IntakeMessage {
     pub sent_at: Timestamp,
     pub imported: bool,
     pub status: Option<MessageStatus>,
+    /// An echo of something that was sent through the gateway's interface, perhaps by us.
+    pub by_api: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -102,6 +102,26 @@ pub struct ProviderError {
     pub detail: String,
 }
 
+/// `code` of the error that a queued message shows while nobody knows whether it was sent. Ours,
+/// and below all codes of providers.
+pub const IN_DOUBT_CODE: i64 = -1;
+/// `code` of the errors of messages that we could not hand to a provider at all.
+pub const NOT_SENDABLE_CODE: i64 = -2;
+
+impl ProviderError {
+    /// What a message in doubt shows.
+    pub fn in_doubt() -> Self {
+        Self {
+            code: IN_DOUBT_CODE,
+            title: "In doubt".to_owned(),
+            detail: "The provider may have taken this message and did not answer. It is not sent \
+                     again by itself: a status that comes later settles it, and a person may send \
+                     it again."
+                .to_owned(),
+        }
+    }
+}
+
 /// A media attachment: as the provider described it, and our own copy of it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Media {

@@ -214,8 +214,8 @@ impl State for MemoryState {
         let mut queued = 0;
         self.messages.retain(|_, message| {
             let gone = gone(message.client_id, message.conversation_id);
-            let waits = message.direction == Direction::Outbound
-                && message.status == MessageStatus::Queued;
+            let waits =
+                message.direction == Direction::Outbound && message.status == MessageStatus::Queued;
             queued += i64::from(gone && waits);
             !gone
         });

@@ -22,7 +22,10 @@ use crate::{
     command::{CommandError, Commands},
     domain::{event::Erasure, ids::ClientId},
     media::{MediaStore, StoreError},
-    projection::{Erasing, queries::{Queries, QueryError}},
+    projection::{
+        Erasing,
+        queries::{Queries, QueryError},
+    },
     runtime::shutdown::Shutdown,
 };
 

@@ -510,6 +510,7 @@ pub fn event(number: u32) -> Event {
             sent_at: Timestamp(1_795_515_330_000),
             imported: false,
             status: None,
+            by_api: false,
         }),
     }
 }

@@ -91,8 +91,11 @@ pub(super) fn cloud() -> WhatsAppCloud {
 }
 
 pub(super) fn waha() -> Waha {
-    let session =
-        WahaSession { name: "shop".to_owned(), hmac_key: Some(Secret::new(SECRET.to_owned())) };
+    let session = WahaSession {
+        name: "shop".to_owned(),
+        hmac_key: Some(Secret::new(SECRET.to_owned())),
+        ..WahaSession::default()
+    };
     let routes = Routes::new(&[TenantRouting {
         client: ClientId(1),
         routes: TenantRoutes { waha_sessions: vec![session], ..TenantRoutes::default() },

@@ -16,6 +16,8 @@
 //! Adding a provider: a folder with its webhook, signature and payload, an entry in `app`, and
 //! fixtures in `tests/fixtures/<provider>/`, which `fixtures_test` finds by itself.
 
+pub mod http;
+pub mod lines;
 pub mod outbound;
 pub mod routes;
 pub mod simulator;
@@ -27,6 +29,8 @@ mod json;
 
 #[cfg(test)]
 mod fixtures_test;
+#[cfg(test)]
+mod peer_test;
 #[cfg(test)]
 mod properties_test;
 

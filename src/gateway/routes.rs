@@ -30,12 +30,14 @@ pub struct TenantRoutes {
     /// Secrets of the tenant's own Meta app. Empty (the default): the tenant's webhooks come
     /// through the installation's app and are signed with `whatsapp_cloud.app_secrets`.
     pub app_secrets: Vec<Secret<String>>,
+    /// Token with which the tenant's numbers send. Absent: `whatsapp_cloud.access_token`.
+    pub access_token: Option<Secret<String>>,
     /// The tenant's WAHA sessions.
     pub waha_sessions: Vec<WahaSession>,
 }
 
 /// A session of a WAHA server.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WahaSession {
     /// The session's name at WAHA. Two tenants may have one of the same name (WAHA Core knows
@@ -44,6 +46,13 @@ pub struct WahaSession {
     /// The session's `hmac.key`. Absent: `waha.hmac_key`.
     #[serde(default)]
     pub hmac_key: Option<Secret<String>>,
+    /// Where the session's WAHA server is. Absent: `waha.url`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// That server's API key. Absent: `waha.api_key`, unless `url` is set: a key is not shown to
+    /// another server than its own.
+    #[serde(default)]
+    pub api_key: Option<Secret<String>>,
 }
 
 /// A tenant and what belongs to it.

@@ -28,6 +28,7 @@ fn message(client: u32, number: usize) -> (ClientId, Intake) {
         sent_at: Timestamp(1_795_515_330_000),
         imported: true,
         status: None,
+        by_api: false,
     };
     (ClientId(client), Intake::Message { contact, message })
 }

@@ -417,5 +417,7 @@ fn is_media_type(text: &str) -> bool {
     const LENGTH_MAX: usize = 200;
     let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     let essence = text.split(';').next().unwrap_or_default();
-    plain && text.len() <= LENGTH_MAX && essence.split('/').filter(|part| !part.is_empty()).count() == 2
+    plain
+        && text.len() <= LENGTH_MAX
+        && essence.split('/').filter(|part| !part.is_empty()).count() == 2
 }

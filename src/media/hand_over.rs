@@ -18,9 +18,7 @@ use crate::{
         message::ProviderError,
         time::Timestamp,
     },
-    gateway::outbound::{
-        Account, Line, MediaSource, MediaUpload, RetryScope, SendError,
-    },
+    gateway::outbound::{Account, Line, MediaSource, MediaUpload, RetryScope, SendError},
 };
 
 /// Provider's ids kept in memory; others are read from beside the copy.

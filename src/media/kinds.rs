@@ -58,15 +58,9 @@ const TAKEN: &[(&str, SentAs)] = &[
     ("application/msword", SentAs::Document),
     ("application/vnd.ms-excel", SentAs::Document),
     ("application/vnd.ms-powerpoint", SentAs::Document),
-    (
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        SentAs::Document,
-    ),
+    ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", SentAs::Document),
     ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", SentAs::Document),
-    (
-        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-        SentAs::Document,
-    ),
+    ("application/vnd.openxmlformats-officedocument.presentationml.presentation", SentAs::Document),
 ];
 
 /// All types that are taken, for the documentation.
@@ -166,7 +160,10 @@ fn is_same(declared: &str, content: &str) -> bool {
                 | ("audio/m4a" | "audio/x-m4a" | "audio/aac", "audio/mp4")
                 | ("audio/opus" | "application/ogg", "audio/ogg")
                 | ("audio/x-aac", "audio/aac")
-                | ("application/zip", "application/vnd.openxmlformats-officedocument.wordprocessingml.document")
+                | (
+                    "application/zip",
+                    "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+                )
                 | ("application/x-pdf", "application/pdf")
                 | ("audio/3gpp", "video/3gpp")
         )

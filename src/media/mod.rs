@@ -149,7 +149,8 @@ impl Media {
         id: MediaId,
     ) -> Result<Option<About>, FindError> {
         Ok(match self.look(client, id).await? {
-            Found::Here(about) => Some(about),
+            // What a contact sent is theirs: it is not sent to others by its id.
+            Found::Here(about) => Some(about).filter(|about| !about.came_in),
             Found::Pending | Found::Failed | Found::None => None,
         })
     }

@@ -126,8 +126,7 @@ impl MediaStore {
             builder = builder.with_endpoint(&s3.endpoint);
         }
         if let (Some(id), Some(key)) = (&s3.access_key_id, &s3.secret_access_key) {
-            builder =
-                builder.with_access_key_id(id.expose()).with_secret_access_key(key.expose());
+            builder = builder.with_access_key_id(id.expose()).with_secret_access_key(key.expose());
         }
         let bucket = builder.build().map_err(unavailable)?;
         let objects: Arc<dyn ObjectStore> = match s3.prefix.as_str() {
@@ -157,11 +156,7 @@ impl MediaStore {
     }
 
     /// What the copy is, `None` when there is none.
-    pub async fn about(
-        &self,
-        client: ClientId,
-        id: MediaId,
-    ) -> Result<Option<About>, StoreError> {
+    pub async fn about(&self, client: ClientId, id: MediaId) -> Result<Option<About>, StoreError> {
         let found = match self.objects.get(&about(client, id)).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -293,8 +288,7 @@ impl Writing<'_> {
     ) -> Result<About, StoreError> {
         let Some(upload) = self.upload.take() else { return Err(StoreError::Gone) };
         let sha256 = hex::encode(self.sha256());
-        let stored =
-            About { mime_type, size: self.size, sha256, filename, created_at, came_in };
+        let stored = About { mime_type, size: self.size, sha256, filename, created_at, came_in };
         upload.finish().await.map_err(unavailable)?;
         let (client, id, objects) = (self.client, self.id, &self.store.objects);
         let content = content(client, id);

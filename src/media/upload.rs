@@ -113,8 +113,7 @@ where
 /// The last part of a path, without what no file's name should have.
 pub(super) fn clean_filename(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let clean: String =
-        last.chars().filter(|c| !c.is_control()).take(FILENAME_CHARS_MAX).collect();
+    let clean: String = last.chars().filter(|c| !c.is_control()).take(FILENAME_CHARS_MAX).collect();
     let clean = clean.trim();
     let good = !clean.is_empty() && clean.chars().any(|c| c != '.');
     good.then(|| clean.to_owned())

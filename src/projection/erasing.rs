@@ -43,7 +43,9 @@ impl FoldState {
             self.feed_rows_erased += erase_conversation(&self.connection, (client, id))?;
             erase_around(&self.connection, (client, id), at)?;
             self.connection
-                .prepare_cached("INSERT OR IGNORE INTO erased (client, conversation) VALUES (?1, ?2)")?
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO erased (client, conversation) VALUES (?1, ?2)",
+                )?
                 .execute((client.0, id.0))?;
             if let Some(erased) = &mut self.erased {
                 erased.insert((client, id));
@@ -84,7 +86,10 @@ fn erase_messages(connection: &Connection, key: ConversationKey) -> rusqlite::Re
         let mut rows = select.query([conversation])?;
         while let Some(row) = rows.next()? {
             queued += row.get::<_, i64>(2)?;
-            let Some(text) = row.get_ref(1)?.as_str_or_null().map_err(rusqlite::Error::from)? else { continue };
+            let Some(text) = row.get_ref(1)?.as_str_or_null().map_err(rusqlite::Error::from)?
+            else {
+                continue;
+            };
             indexed.clear();
             words::index_text(&mut indexed, key.0, text);
             forget.execute((row.get::<_, i64>(0)?, &indexed))?;
@@ -226,7 +231,7 @@ pub(super) fn erased_identities(
 }
 
 /// The conversation and all that were merged into it, itself first.
-pub(super) fn merged_into(
+pub(super) fn with_merged(
     connection: &Connection,
     (client, id): ConversationKey,
 ) -> rusqlite::Result<Vec<ConversationId>> {

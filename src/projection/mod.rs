@@ -16,6 +16,7 @@ use crate::{
 
 pub mod encode;
 pub mod follow;
+pub mod outbox_rows;
 pub mod queries;
 pub mod read_model;
 pub mod rebuild;

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 use rusqlite::Connection;
 
 use super::{
-    Erasing, PublicFrame, erasing, feed_pages, lookups, pool::Pool, read_model::ReadModel, state, stored::key_hash,
+    Erasing, PublicFrame, erasing, feed_pages, lookups, pool::Pool, read_model::ReadModel, state,
+    stored::key_hash,
 };
 use crate::{
     domain::{
@@ -267,12 +268,12 @@ impl Queries {
     }
 
     /// The conversation and all that were merged into it, itself first.
-    pub async fn merged_into(
+    pub async fn with_merged(
         &self,
         client: ClientId,
         id: ConversationId,
     ) -> Result<Vec<ConversationId>, QueryError> {
-        self.read(move |db| erasing::merged_into(db, (client, id))).await
+        self.read(move |db| erasing::with_merged(db, (client, id))).await
     }
 
     /// The identities that lead to any of these conversations.

@@ -70,6 +70,8 @@ CREATE TABLE message (
 );
 CREATE UNIQUE INDEX message_by_id ON message (id, client);
 CREATE INDEX message_by_key ON message (key_hash) WHERE key_hash IS NOT NULL;
+-- What waits to be sent, in the order in which it was queued.
+CREATE INDEX message_queued ON message (client) WHERE status = 'queued';
 CREATE INDEX message_by_conversation ON message (conversation_row, timestamp, id);
 CREATE INDEX message_media_pending ON message (row) WHERE flags & 64;
 CREATE INDEX message_by_media ON message (json_extract(media, '$.copy.id'), client)

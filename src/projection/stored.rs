@@ -226,6 +226,8 @@ pub(super) fn read_conversation(row: &Row<'_>) -> rusqlite::Result<(Conversation
             .map(|(allowed, at)| MarketingPreference { allowed, at: Timestamp(at) }),
         window_expires_at: body.window_expires_at.map(Timestamp),
         awaiting_response_since: body.awaiting_response_since.map(Timestamp),
+        person_answered_at: body.person_answered_at.map(Timestamp),
+        claimed: body.claimed.into_owned(),
         merged_into: row.get::<_, Option<u32>>(2)?.map(ConversationId),
         created_at: Timestamp(body.created_at),
         updated_at: Timestamp(body.updated_at),
@@ -245,6 +247,9 @@ struct ConversationBody<'a> {
     marketing: Option<(bool, i64)>,
     window_expires_at: Option<i64>,
     awaiting_response_since: Option<i64>,
+    #[serde(default, skip_serializing_if = "<[MessageId]>::is_empty")]
+    claimed: Cow<'a, [MessageId]>,
+    person_answered_at: Option<i64>,
     created_at: i64,
     updated_at: i64,
 }
@@ -279,6 +284,8 @@ pub(super) fn conversation_body(out: &mut Vec<u8>, conversation: &Conversation) 
         marketing: conversation.marketing.map(|told| (told.allowed, told.at.0)),
         window_expires_at: conversation.window_expires_at.map(|time| time.0),
         awaiting_response_since: conversation.awaiting_response_since.map(|time| time.0),
+        claimed: Cow::Borrowed(&conversation.claimed),
+        person_answered_at: conversation.person_answered_at.map(|time| time.0),
         created_at: conversation.created_at.0,
         updated_at: conversation.updated_at.0,
     };

@@ -3,4 +3,5 @@
 pub mod cursor;
 pub mod event_type;
 pub mod problem;
+pub mod send;
 pub mod types;

@@ -65,6 +65,12 @@ codes! {
     MethodNotAllowed "method_not_allowed" 405 "The route has no such method" "Use one of the methods in `Allow`.";
     RequestTimeout "request_timeout" 408 "The request took too long to arrive" "Send it again.";
     Conflict "conflict" 409 "Another request is in the way" "Read the state again and decide anew.";
+    WindowClosed "window_closed" 409 "The 24-hour window is closed" "Send a template: `GET /v1/templates` lists them. Text can be sent again once the contact has written.";
+    NotConnected "not_connected" 409 "The tenant has no way to send" "Have the operator configure a number or session for the tenant.";
+    NotRetryable "not_retryable" 409 "This message can't be sent again" "It is under way or was sent; its status tells.";
+    BotNotActive "bot_not_active" 409 "The bot is not active" "Switch it to `active` with `PUT /v1/bot/status`.";
+    BotDisabled "bot_disabled" 409 "The bot is switched off in this conversation" "Leave the conversation to people, or set `bot_enabled`.";
+    BotPaused "bot_paused" 409 "A person has answered" "Leave the conversation to people until the time that `detail` names.";
     UnknownCursor "unknown_cursor" 410 "The cursor is of another event store" "Load the snapshot and go on from `cursor`.";
     ExpiredCursor "expired_cursor" 410 "The cursor is older than what is kept" "Load the snapshot and go on from `cursor`.";
     TooFarBehind "too_far_behind" 410 "The cursor is too far behind" "Load the snapshot and go on from `cursor`.";
@@ -87,6 +93,7 @@ codes! {
     OutcomeUnknown "outcome_unknown" 503 "It is not known whether this was stored" "Repeat it with the same Idempotency-Key.";
     MediaPending "media_pending" 503 "The medium is still being fetched" "Wait for the seconds in `Retry-After` and ask again.";
     MediaUnavailable "media_unavailable" 503 "The media store does not answer" "Wait for the seconds in `Retry-After`.";
+    ProviderUnavailable "provider_unavailable" 503 "WhatsApp does not answer" "Wait for the seconds in `Retry-After`.";
     AuthUnavailable "auth_unavailable" 503 "Tokens can't be checked now" "Wait for the seconds in `Retry-After`.";
     NotReady "not_ready" 503 "This instance does not serve yet" "Wait for the seconds in `Retry-After`; another instance answers.";
     Draining "draining" 503 "This instance is about to stop" "Repeat; another instance answers.";

@@ -37,8 +37,11 @@ pub const TARGETS: &[Target] = &[
 ];
 
 static ROUTES: LazyLock<Arc<Routes>> = LazyLock::new(|| {
-    let session =
-        WahaSession { name: "shop".to_owned(), hmac_key: Some(Secret::new(SECRET.to_owned())) };
+    let session = WahaSession {
+        name: "shop".to_owned(),
+        hmac_key: Some(Secret::new(SECRET.to_owned())),
+        ..WahaSession::default()
+    };
     let tenant = TenantRouting {
         client: ClientId(1),
         routes: TenantRoutes {

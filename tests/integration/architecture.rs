@@ -19,12 +19,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("command", &["domain", "event_log", "projection", "runtime", "metrics", "wire"]),
     ("ingest", &["gateway", "command", "domain", "metrics", "runtime"]),
     ("projection", &["event_log", "domain", "wire", "runtime", "metrics"]),
-    (
-        "media",
-        &["event_log", "command", "projection", "gateway", "domain", "runtime", "metrics"],
-    ),
+    ("media", &["event_log", "command", "projection", "gateway", "domain", "runtime", "metrics"]),
     ("erasure", &["command", "media", "projection", "domain", "runtime"]),
     ("feed", &["projection", "event_log", "wire", "domain", "runtime", "metrics"]),
+    ("outbox", &["event_log", "command", "projection", "gateway", "domain", "runtime", "metrics"]),
     (
         "delivery",
         &["feed", "projection", "command", "auth", "wire", "domain", "runtime", "metrics"],
@@ -56,7 +54,7 @@ const CRATE_ONLY_IN: &[(&str, &[&str])] = &[
     ("rusqlite", &["event_log/sqlite", "projection"]),
     ("poem", &["api", "delivery", "auth", "console", "app", "wire/problem"]),
     ("poem_openapi", &["api", "wire", "cli", "app"]),
-    ("hyper", &["delivery"]),
+    ("hyper", &["delivery", "gateway/simulator/provider"]),
     ("reqwest", &["auth", "gateway", "cli"]),
     ("jsonwebtoken", &["auth"]),
     ("object_store", &["media/store"]),

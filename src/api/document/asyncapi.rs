@@ -119,7 +119,7 @@ fn control_frames() -> impl Iterator<Item = Message> {
             None => json!({"type": "object"}),
         };
         let payload = if kind == "ack" {
-            frame(kind, json!({"ref": {"type": "string"}}), &["ref"])
+            frame(kind, json!({"data": ack()}), &["data"])
         } else {
             frame(kind, json!({"data": data}), &["data"])
         };
@@ -131,17 +131,29 @@ fn control_frames() -> impl Iterator<Item = Message> {
     })
 }
 
+/// What an acknowledgement says: of a write its place, of a sent message that message.
+fn ack() -> Value {
+    let members = json!({
+        "ref": {"type": ["string", "number", "null"]},
+        "cursor": {"type": "string"},
+        "message": {"$ref": "#/components/schemas/Message"},
+        "token_expires_at": {"type": "string", "format": "date-time"},
+    });
+    object(members, &["ref"])
+}
+
 fn error() -> Message {
-    let properties = json!({
-        "ref": {"type": ["string", "null"]},
+    let members = json!({
+        "ref": {"type": ["string", "number", "null"]},
         "code": {"type": "string"},
         "message": {"type": "string"},
+        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldError"}},
     });
     Message {
         name: "Error".to_owned(),
         direction: Origin::ServerOnWebSocket,
         summary: "The client's command was not done.".to_owned(),
-        payload: frame("error", properties, &["code", "message"]),
+        payload: frame("error", json!({"data": object(members, &["code", "message"])}), &["data"]),
     }
 }
 
@@ -185,6 +197,12 @@ fn commands() -> Vec<Message> {
             &["ref", "data"],
         ),
         command(
+            "send_message",
+            "Sends a message: what `POST /v1/conversations/{id}/messages` takes, and where.",
+            json!({"ref": {"type": "string"}, "data": send_message(&conversation_id)}),
+            &["ref", "data"],
+        ),
+        command(
             "typing",
             "Shows the contact that somebody types.",
             json!({"ref": {"type": "string"}, "data": object(
@@ -194,6 +212,29 @@ fn commands() -> Vec<Message> {
             &["data"],
         ),
     ]
+}
+
+/// Parts of a message to be sent, by their member.
+const SENT_PARTS: [(&str, &str); 4] = [
+    ("media", "SendMedia"),
+    ("template", "SendTemplate"),
+    ("reaction", "SendReaction"),
+    ("location", "SendLocation"),
+];
+
+fn send_message(conversation_id: &Value) -> Value {
+    let text = || json!({"type": "string"});
+    let mut members = json!({
+        "conversation_id": conversation_id,
+        "type": text(),
+        "text": text(),
+        "reply_to": text(),
+        "client_ref": text(),
+    });
+    for (member, schema) in SENT_PARTS {
+        members[member] = json!({"$ref": format!("#/components/schemas/{schema}")});
+    }
+    object(members, &["conversation_id"])
 }
 
 /// A frame's schema: `type`, and what else there is.
@@ -306,7 +347,9 @@ fn schemas(openapi: &Value) -> Map<String, Value> {
     let known = &openapi["components"]["schemas"];
     let events = EventType::ALL.map(|kind| format!("{}Event", events::pascal(kind.as_str())));
     let data = CONTROL_FRAMES.iter().filter_map(|(_, data, _)| data.map(str::to_owned));
-    let mut waiting: Vec<String> = events.into_iter().chain(data).collect();
+    let sent = SENT_PARTS.map(|(_, schema)| schema.to_owned());
+    let own = ["Message", "FieldError"].map(str::to_owned);
+    let mut waiting: Vec<String> = events.into_iter().chain(data).chain(sent).chain(own).collect();
     let mut needed = BTreeSet::new();
     while let Some(name) = waiting.pop() {
         if needed.insert(name.clone()) {

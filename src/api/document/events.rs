@@ -18,13 +18,14 @@ struct NewMessageData {
     conversation: Conversation,
 }
 
-/// Data of `message_status_updated`: a message has come further.
+/// Data of `message_status_updated`: a message has come further, or it is in doubt.
 #[derive(Object)]
 struct MessageStatusUpdatedData {
     message_id: String,
     conversation_id: u32,
     status: MessageStatus,
-    /// With `failed`; left out otherwise.
+    /// With `failed`; with `queued` when it is not known whether the message was sent (`code` -1),
+    /// until a later status settles it or a person sends it again. Left out otherwise.
     error: Option<MessageError>,
 }
 

@@ -29,6 +29,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
             "ChangeConversation",
             json!({"status": "pending", "labels": ["vip"], "assigned_to": null}),
         ),
+        ("SendMessage", json!({"text": "Your order is on its way.", "client_ref": "9f1c-2"})),
         ("SetBotStatus", json!({"status": "paused", "reason": "lunch"})),
         ("SetWhatsAppState", json!({"status": "connected", "phone_number": "+12025550100"})),
         ("IngestMessages", json!({"messages": [ingest_message()]})),

@@ -31,6 +31,7 @@ pub fn message(contact: Contact, key: &str) -> Intake {
             sent_at: NOW,
             imported: false,
             status: None,
+            by_api: false,
         },
     }
 }

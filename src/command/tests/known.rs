@@ -11,6 +11,7 @@ use crate::domain::{
     bot::Bot,
     conversation::Conversation,
     ids::{IdentityHash, MessageId},
+    message::Message,
     time::Timestamp,
     whatsapp::WhatsApp,
 };
@@ -47,11 +48,7 @@ impl View for NoView {
     ) -> Result<Option<Conversation>, QueryError> {
         never()
     }
-    async fn conversation_of_message(
-        &self,
-        _: ClientId,
-        _: MessageId,
-    ) -> Result<Option<ConversationId>, QueryError> {
+    async fn message(&self, _: ClientId, _: MessageId) -> Result<Option<Message>, QueryError> {
         never()
     }
     async fn conversation_of_key(
@@ -74,7 +71,7 @@ impl View for NoView {
     ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError> {
         Ok(Vec::new())
     }
-    async fn merged_into(
+    async fn with_merged(
         &self,
         _: ClientId,
         _: ConversationId,

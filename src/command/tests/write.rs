@@ -19,6 +19,7 @@ fn answer(done: &Done) -> Answer {
         Done::Read { conversation } => json!({"unread": conversation.unread_count}),
         Done::Bot(bot) => json!({"status": bot.status, "by": bot.changed_by}),
         Done::WhatsApp(whatsapp) => json!({"status": whatsapp.status}),
+        Done::Queued { message } => json!({"message": message.id}),
     };
     Answer { status: 200, body }
 }

@@ -7,8 +7,8 @@
 //! | `auth` | `{token}` | `ack` with `token_expires_at` |
 //! | `subscribe` | `{types?, conversation_id?}` | `ack` |
 //! | `mark_read` | `{conversation_id}` | `ack` with `cursor`, once it is durable |
-//! | `typing` | `{conversation_id, typing}` | `ack` |
-//! | `send_message` | | `error` with `not_available`: this release does not send |
+//! | `typing` | `{conversation_id, typing}` | `ack`; the contact is shown it, best effort |
+//! | `send_message` | `{conversation_id}` and what `POST …/messages` takes | `ack` with `message` and `cursor`, once it is durable |
 //!
 //! `ref` is the client's own mark, a string or a number, and stands in the answer; `null` when
 //! there was none.
@@ -16,14 +16,17 @@
 //! **Invariant:** a message that can't be understood is answered and changes nothing.
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     delivery::request::parse_types,
     domain::{ids::ConversationId, time::Timestamp},
     feed::filter::{Filter, Types},
     runtime::secret::Secret,
-    wire::problem::Problem,
+    wire::{
+        problem::{FieldError, Problem},
+        send::SendMessage,
+    },
 };
 
 /// The longest `ref`, in bytes of JSON.
@@ -45,13 +48,14 @@ impl Serialize for Ref {
 }
 
 /// What a client wants.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Command {
     Ping,
     Auth { mark: Ref, token: Secret<String> },
     Subscribe { mark: Ref, filter: Filter },
     MarkRead { mark: Ref, conversation: ConversationId },
-    Typing { mark: Ref },
+    Typing { mark: Ref, conversation: ConversationId, typing: bool },
+    Send { mark: Ref, conversation: ConversationId, body: Box<SendMessage> },
 }
 
 /// Why a message is no command, or can't be done: an `error` frame.
@@ -60,15 +64,17 @@ pub struct Refused {
     pub mark: Ref,
     pub code: &'static str,
     pub message: String,
+    pub errors: Vec<FieldError>,
 }
 
 impl Refused {
     pub fn new(mark: Ref, code: &'static str, message: impl Into<String>) -> Self {
-        Self { mark, code, message: message.into() }
+        Self { mark, code, message: message.into(), errors: Vec::new() }
     }
 
     pub fn of_problem(mark: Ref, problem: &Problem) -> Self {
-        Self::new(mark, problem.code().as_str(), problem.to_string())
+        let errors = problem.body().errors.unwrap_or_default();
+        Self { errors, ..Self::new(mark, problem.code().as_str(), problem.to_string()) }
     }
 }
 
@@ -120,18 +126,15 @@ pub fn parse(text: &str) -> Result<Command, Refused> {
         "typing" => {
             #[derive(Deserialize)]
             struct Typing {
-                #[serde(rename = "conversation_id")]
-                _conversation: ConversationId,
-                #[serde(rename = "typing")]
-                _typing: bool,
+                conversation_id: ConversationId,
+                typing: bool,
             }
             let needs = "needs a `conversation_id` and `typing` (true or false)";
-            let (mark, Typing { .. }) = parse_data(mark, data, needs)?;
-            Ok(Command::Typing { mark })
+            let (mark, data) = parse_data(mark, data, needs)?;
+            let Typing { conversation_id, typing } = data;
+            Ok(Command::Typing { mark, conversation: conversation_id, typing })
         }
-        "send_message" => {
-            Err(Refused::new(mark, "not_available", "sending is not available in this release"))
-        }
+        "send_message" => send_message(mark, data),
         _ => Err(Refused::new(mark, "unknown_type", "there is no such command")),
     }
 }
@@ -156,6 +159,33 @@ fn parse_data<'a, T: Deserialize<'a>>(
     match serde_json::from_str(data) {
         Ok(data) => Ok((mark, data)),
         Err(_) => Err(Refused::new(mark, "invalid_request", format!("`data` {needs}"))),
+    }
+}
+
+/// The conversation stands beside the members of the message, which are those of the REST
+/// interface: one that is not known is refused, as there.
+fn send_message(mark: Ref, data: &str) -> Result<Command, Refused> {
+    let refused = |mark, message: String| Refused::new(mark, "invalid_request", message);
+    let mut members: Map<String, Value> = match serde_json::from_str(data) {
+        Ok(members) => members,
+        Err(_) => return Err(refused(mark, "`data` must be an object".to_owned())),
+    };
+    let conversation = members.remove("conversation_id").and_then(|id| id.as_u64());
+    let Some(conversation) = conversation.and_then(|id| u32::try_from(id).ok()) else {
+        return Err(refused(mark, "`data` needs a `conversation_id`".to_owned()));
+    };
+    match serde_path_to_error::deserialize::<_, SendMessage>(Value::Object(members)) {
+        Ok(body) => {
+            let (conversation, body) = (ConversationId(conversation), Box::new(body));
+            Ok(Command::Send { mark, conversation, body })
+        }
+        Err(error) => {
+            let place = match error.path().to_string() {
+                path if path == "." => "data".to_owned(),
+                path => format!("data.{path}"),
+            };
+            Err(refused(mark, format!("`{place}`: {}", error.inner())))
+        }
     }
 }
 
@@ -198,17 +228,30 @@ struct AnswerData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+    message: Option<Said<'a>>,
+    /// What is wrong, field by field.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_expires_at: Option<Timestamp>,
 }
 
+/// `message` of an error is a sentence, that of an acknowledged `send_message` the message.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Said<'a> {
+    Sentence(&'a str),
+    Message(&'a Value),
+}
+
 /// Says that a command was done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Ack {
     pub mark: Ref,
+    /// What was queued.
+    pub message: Option<Value>,
     /// Where what was stored stands in the feed.
     pub cursor: Option<String>,
     pub token_expires_at: Option<Timestamp>,
@@ -216,17 +259,18 @@ pub struct Ack {
 
 impl Ack {
     pub fn of(mark: Ref) -> Self {
-        Self { mark, cursor: None, token_expires_at: None }
+        Self { mark, message: None, cursor: None, token_expires_at: None }
     }
 
     pub fn to_json(&self) -> Vec<u8> {
-        let Self { mark, cursor, token_expires_at } = self;
+        let Self { mark, message, cursor, token_expires_at } = self;
         answer(Answer {
             kind: "ack",
             data: AnswerData {
                 mark,
                 code: None,
-                message: None,
+                message: message.as_ref().map(Said::Message),
+                errors: &[],
                 cursor: cursor.as_deref(),
                 token_expires_at: *token_expires_at,
             },
@@ -241,7 +285,8 @@ impl Refused {
             data: AnswerData {
                 mark: &self.mark,
                 code: Some(self.code),
-                message: Some(&self.message),
+                message: Some(Said::Sentence(&self.message)),
+                errors: &self.errors,
                 cursor: None,
                 token_expires_at: None,
             },
@@ -296,7 +341,19 @@ mod tests {
             ),
             (
                 r#"{"type":"typing","data":{"conversation_id":3,"typing":true}}"#,
-                Command::Typing { mark: Ref::NONE },
+                Command::Typing { mark: Ref::NONE, conversation: ConversationId(3), typing: true },
+            ),
+            (
+                r#"{"type":"send_message","ref":"m","data":{"conversation_id":3,"text":"hola","client_ref":"c1"}}"#,
+                Command::Send {
+                    mark: mark(r#""m""#),
+                    conversation: ConversationId(3),
+                    body: Box::new(SendMessage {
+                        text: Some("hola".to_owned()),
+                        client_ref: Some("c1".to_owned()),
+                        ..SendMessage::default()
+                    }),
+                },
             ),
         ] {
             assert_eq!(parse(text), Ok(command), "{text}");
@@ -317,13 +374,30 @@ mod tests {
             (r#"{"type":"auth","data":{}}"#, "invalid_request"),
             (r#"{"type":"subscribe","data":{"types":["new_massage"]}}"#, "invalid_request"),
             (r#"{"type":"subscribe","ref":{"a":1}}"#, "invalid_request"),
-            (r#"{"type":"send_message","ref":"m","data":{"text":"hi"}}"#, "not_available"),
+            (r#"{"type":"send_message","ref":"m","data":{"text":"hi"}}"#, "invalid_request"),
+            (
+                r#"{"type":"send_message","data":{"conversation_id":1,"txt":"hi"}}"#,
+                "invalid_request",
+            ),
             (r#"{"type":"dance"}"#, "unknown_type"),
         ] {
             assert_eq!(parse(text).map_err(|refused| refused.code), Err(code), "{text}");
         }
         let long = format!(r#"{{"type":"ping","ref":"{}"}}"#, "x".repeat(200));
         assert!(parse(&long).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_message_is_named() {
+        let text = r#"{"type":"send_message","ref":4,"data":{"conversation_id":1,"location":{"latitude":"x","longitude":2}}}"#;
+        let refused = parse(text).expect_err("refused");
+        assert_eq!(refused.mark, mark("4"));
+        assert!(refused.message.starts_with("`data.location.latitude`"), "{}", refused.message);
+        let wrong = FieldError::at_pointer("/text", "is too long");
+        let problem = Problem::new(crate::wire::problem::Code::ValidationFailed);
+        let refused = Refused::of_problem(mark("4"), &problem.errors(vec![wrong]));
+        let json: Value = serde_json::from_slice(&refused.to_json()).expect("JSON");
+        assert_eq!(json["data"]["errors"][0]["pointer"], "/text");
     }
 
     #[test]
@@ -335,5 +409,9 @@ mod tests {
         let expected = r#"{"type":"ack","data":{"ref":"ü","cursor":"k3v9q-9-0"}}"#;
         assert_eq!(String::from_utf8(ack.to_json()).expect("text"), expected);
         assert_eq!(Ack::of(Ref::NONE).to_json(), br#"{"type":"ack","data":{"ref":null}}"#);
+        let queued = serde_json::json!({"id": "a", "status": "queued"});
+        let ack = Ack { message: Some(queued), ..Ack::of(mark("1")) };
+        let expected = r#"{"type":"ack","data":{"ref":1,"message":{"id":"a","status":"queued"}}}"#;
+        assert_eq!(String::from_utf8(ack.to_json()).expect("text"), expected);
     }
 }

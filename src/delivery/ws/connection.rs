@@ -39,6 +39,7 @@ use crate::{
         registry::Ending,
         session::{Output, Session},
     },
+    domain::ids::Position,
     feed::{frame::control as encode_control, subscriber::Batch},
     wire::{cursor::Cursor, problem::Problem},
 };
@@ -294,9 +295,26 @@ impl Connection {
                 self.session.set_filter(filter);
                 Ok(Some(Ack::of(mark)))
             }
-            Command::Typing { mark } => {
-                self.require(&mark, Scopes::MESSAGES_WRITE)?;
+            Command::Typing { mark, conversation, typing } => {
+                self.require_sender(&mark)?;
+                self.shared.desk.typing(&self.identity, conversation, typing);
                 Ok(Some(Ack::of(mark)))
+            }
+            Command::Send { mark, conversation, body } => {
+                self.require_sender(&mark)?;
+                let shared = self.shared.clone();
+                let identity = self.identity.clone();
+                self.running = Some(Box::pin(async move {
+                    let sent = shared.desk.send(&identity, conversation, *body).await;
+                    Done::Answer(match sent {
+                        Ok((message, position)) => {
+                            let cursor = Some(cursor_at(&shared, position));
+                            Ok(Ack { message: Some(message), cursor, ..Ack::of(mark) })
+                        }
+                        Err(problem) => Err(Refused::of_problem(mark, &problem)),
+                    })
+                }));
+                Ok(None)
             }
             Command::MarkRead { mark, conversation } => {
                 self.require(&mark, Scopes::MESSAGES_WRITE)?;
@@ -306,9 +324,8 @@ impl Connection {
                     let marked = shared.desk.mark_read(&identity, conversation).await;
                     Done::Answer(match marked {
                         Ok(position) => {
-                            let cursor = Cursor { position, ordinal: 0 };
-                            let text = cursor.display(shared.sessions.hub().epoch()).to_string();
-                            Ok(Ack { cursor: Some(text), ..Ack::of(mark) })
+                            let cursor = Some(cursor_at(&shared, position));
+                            Ok(Ack { cursor, ..Ack::of(mark) })
                         }
                         Err(error) => Err(Refused::of_problem(mark, &error.into())),
                     })
@@ -332,6 +349,14 @@ impl Connection {
         self.identity
             .require(scope)
             .map_err(|error| Refused::of_problem(mark.clone(), &error.into()))
+    }
+
+    /// Of who may send: people, and the bot.
+    fn require_sender(&self, mark: &commands::Ref) -> Result<(), Refused> {
+        match self.identity.sends_as() {
+            Some(_) => Ok(()),
+            None => self.require(mark, Scopes::MESSAGES_WRITE),
+        }
     }
 
     fn done(&mut self, done: Done) {
@@ -392,6 +417,11 @@ impl Connection {
             End::Gone(_) => {}
         }
     }
+}
+
+fn cursor_at(shared: &Shared, position: Position) -> String {
+    let cursor = Cursor { position, ordinal: 0 };
+    cursor.display(shared.sessions.hub().epoch()).to_string()
 }
 
 /// Ends a connection with a close frame of ours.

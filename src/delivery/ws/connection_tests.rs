@@ -39,7 +39,9 @@ use crate::{
         clock::{Clock, ManualClock},
         shutdown::Shutdown,
     },
-    wire::{cursor::Cursor, event_type::EventType, types::Snapshot},
+    wire::{
+        cursor::Cursor, event_type::EventType, problem::Problem, send::SendMessage, types::Snapshot,
+    },
 };
 
 use super::*;
@@ -132,6 +134,23 @@ impl Desk for FakeDesk {
             ConversationId(1) => Ok(Position(123)),
             _ => Err(CommandError::NotFound),
         }
+    }
+
+    async fn send(
+        &self,
+        identity: &Identity,
+        conversation: ConversationId,
+        body: SendMessage,
+    ) -> Result<(Value, Position), Problem> {
+        assert_eq!(identity.client_id, TENANT);
+        match conversation {
+            ConversationId(1) => Ok((json!({"text": body.text}), Position(124))),
+            _ => Err(CommandError::WindowClosed.into()),
+        }
+    }
+
+    fn typing(&self, identity: &Identity, conversation: ConversationId, _: bool) {
+        assert_eq!((identity.client_id, conversation), (TENANT, ConversationId(1)));
     }
 }
 

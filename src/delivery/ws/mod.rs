@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use poem::{Endpoint, IntoResponse, Request, Response};
+use serde_json::Value;
 
 pub use self::settings::WebSocketSettings;
 use self::{
@@ -35,11 +36,18 @@ use super::{
     sessions::Sessions,
 };
 use crate::{
-    auth::{Auth, AuthError, Credentials, Identity},
-    command::{Actor, CommandError, Commands},
+    auth::{Auth, AuthError, Credentials, Identity, Scopes},
+    command::{
+        Actor, Answer, CommandError, Commands, Done, Write,
+        send::{ContactSignals, NewMessage},
+    },
     domain::ids::{ConversationId, Position},
     feed::frame::{Encoding, control as encode_control},
-    wire::problem::Problem,
+    projection::to_wire,
+    wire::{
+        problem::{Code, Problem},
+        send::SendMessage,
+    },
 };
 
 /// What a WebSocket asks of the rest of the server. A port, so that tests can stand in.
@@ -55,12 +63,23 @@ pub trait Desk: Send + Sync + 'static {
         identity: &Identity,
         conversation: ConversationId,
     ) -> Result<Position, CommandError>;
+    /// Queues a message in a conversation of the caller's tenant; durable when it answers. The
+    /// message is JSON as clients see it.
+    async fn send(
+        &self,
+        identity: &Identity,
+        conversation: ConversationId,
+        body: SendMessage,
+    ) -> Result<(Value, Position), Problem>;
+    /// Shows the contact that somebody writes, or stopped. Best effort, and at once.
+    fn typing(&self, identity: &Identity, conversation: ConversationId, typing: bool);
 }
 
 /// The desk of the running server.
 pub struct ServerDesk {
     pub auth: Arc<Auth>,
     pub commands: Arc<Commands>,
+    pub signals: Arc<dyn ContactSignals>,
 }
 
 #[async_trait]
@@ -78,8 +97,48 @@ impl Desk for ServerDesk {
         identity: &Identity,
         conversation: ConversationId,
     ) -> Result<Position, CommandError> {
-        let actor = Actor(identity.subject.clone());
-        self.commands.mark_read(identity.client_id, &actor, conversation).await
+        self.commands.mark_read(identity.client_id, &actor(identity), conversation).await
+    }
+
+    async fn send(
+        &self,
+        identity: &Identity,
+        conversation: ConversationId,
+        body: SendMessage,
+    ) -> Result<(Value, Position), Problem> {
+        let sender = match identity.sends_as() {
+            Some(sender) => sender,
+            None => return Err(missing_scope(identity)),
+        };
+        let write = Write::Send(Box::new(NewMessage { conversation, sender, body }));
+        let answer = |done: &Done| Answer {
+            status: 202,
+            body: match done {
+                Done::Queued { message } => {
+                    serde_json::to_value(to_wire::message(message)).unwrap_or_default()
+                }
+                _ => Value::Null,
+            },
+        };
+        let answered =
+            self.commands.write(identity.client_id, &actor(identity), None, write, answer).await?;
+        Ok((answered.answer.body, answered.position))
+    }
+
+    fn typing(&self, identity: &Identity, conversation: ConversationId, typing: bool) {
+        self.signals.typing(identity.client_id, conversation, typing);
+    }
+}
+
+/// As whom the caller's events are recorded.
+fn actor(identity: &Identity) -> Actor {
+    Actor(format!("user:{}", identity.subject))
+}
+
+fn missing_scope(identity: &Identity) -> Problem {
+    match identity.require(Scopes::MESSAGES_WRITE) {
+        Err(error) => error.into(),
+        Ok(()) => Problem::new(Code::ScopeMissing),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Folding;
 use crate::domain::{
-    conversation::{Contact, Conversation, ConversationStatus, MarketingPreference},
+    conversation::{CLAIMED_MAX, Contact, Conversation, ConversationStatus, MarketingPreference},
     event::ConversationChange,
     ids::{ConversationId, IdentityHash},
     public::PublicEvent,
@@ -166,6 +166,10 @@ fn absorb(into: &mut Conversation, from: &Conversation) {
     into.window_expires_at = into.window_expires_at.max(from.window_expires_at);
     into.awaiting_response_since =
         [into.awaiting_response_since, from.awaiting_response_since].into_iter().flatten().min();
+    into.person_answered_at = into.person_answered_at.max(from.person_answered_at);
+    into.claimed.extend_from_slice(&from.claimed);
+    let too_many = into.claimed.len().saturating_sub(CLAIMED_MAX);
+    into.claimed.drain(..too_many);
     into.created_at = into.created_at.min(from.created_at);
 }
 

@@ -16,6 +16,8 @@
 //! - A closed conversation opens again when the contact writes: what nobody sees is lost. A
 //!   pending one stays pending, for it is not out of sight. What the company writes changes no
 //!   conversation's status, since an agent set it knowingly.
+//! - What a person wrote, here or on the phone, is noted with its time: the bot keeps quiet in that
+//!   conversation for a while.
 //! - The bot's answer ends the contact's waiting like an agent's; a bulk's does not, for it is
 //!   no answer to anything.
 //! - An import publishes no `new_message`: its messages happened long ago, by the thousand. The
@@ -26,8 +28,7 @@ use std::sync::Arc;
 use super::{Folding, amendment};
 use crate::domain::{
     conversation::{Conversation, ConversationStatus, LastMessage},
-    event::{IncomingMessage, QueuedMessage},
-    ids::MessageId,
+    event::{IncomingMessage, QueuedMessage, StatusChange},
     message::{Direction, Message, MessageKind, MessageStatus, Sender},
     public::PublicEvent,
     state::State,
@@ -44,7 +45,21 @@ impl<S: State> Folding<'_, S> {
     /// An echo was sent already, whatever else is known of it.
     pub(super) fn message_echoed(&mut self, message: &IncomingMessage) {
         let told = message.status.filter(|told| MessageStatus::Sent.advances_to(*told));
-        self.came_from_outside(message, Direction::Outbound, told.unwrap_or(MessageStatus::Sent));
+        let status = told.unwrap_or(MessageStatus::Sent);
+        let is_known = self.state.message_by_key(self.client(), &message.dedupe_key).is_some();
+        if !is_known && let Some(ours) = self.claimed_as(message) {
+            let change = StatusChange {
+                conversation_id: message.conversation_id,
+                message_id: Some(ours),
+                dedupe_key: Some(message.dedupe_key.clone()),
+                wa_message_id: Some(message.wa_message_id.clone()),
+                at: message.sent_at,
+                error: None,
+            };
+            self.status_told(&change, status);
+            return;
+        }
+        self.came_from_outside(message, Direction::Outbound, status);
     }
 
     fn came_from_outside(
@@ -72,10 +87,7 @@ impl<S: State> Folding<'_, S> {
             },
             kind: incoming.kind,
             text: incoming.text.clone(),
-            media: incoming
-                .media
-                .clone()
-                .map(|media| media.to_be_copied(incoming.message_id)),
+            media: incoming.media.clone().map(|media| media.to_be_copied(incoming.message_id)),
             payload: incoming.payload.clone(),
             reply_to: incoming.reply_to.clone(),
             client_ref: None,
@@ -123,16 +135,6 @@ impl<S: State> Folding<'_, S> {
             status_at: self.event.time,
         };
         self.add_message(before, conversation, message);
-    }
-
-    pub(super) fn send_started(&mut self, id: MessageId) {
-        let client = self.client();
-        let Some(mut message) = self.state.message(client, id) else { return };
-        if message.status != MessageStatus::Queued || message.send_started {
-            return;
-        }
-        Arc::make_mut(&mut message).send_started = true;
-        self.state.put_message(message);
     }
 
     /// A new message with what is here before it. What waited is news of today, also when the
@@ -208,6 +210,10 @@ impl<S: State> Folding<'_, S> {
                 let answers = message.kind.is_talk()
                     && message.bulk_id.is_none()
                     && matches!(message.sender, Sender::Agent | Sender::Bot);
+                if self.is_written_by_a_person(message) {
+                    conversation.person_answered_at =
+                        conversation.person_answered_at.max(Some(message.timestamp));
+                }
                 if answers && let Some(since) = conversation.awaiting_response_since.take() {
                     let stats = self.stats();
                     stats.first_responses += 1;
@@ -217,6 +223,18 @@ impl<S: State> Folding<'_, S> {
                 }
             }
         }
+    }
+}
+
+impl<S: State> Folding<'_, S> {
+    /// WAHA also echoes what was sent through its own interface, which may be the bot's words and
+    /// be here before the answer to the request that sent them: its echoes are nobody's.
+    fn is_written_by_a_person(&self, message: &Message) -> bool {
+        let echo = message.wa_message_id.is_some();
+        message.sender == Sender::Agent
+            && message.kind.is_talk()
+            && message.bulk_id.is_none()
+            && !(echo && self.event.actor == "waha")
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! The projector calls it for every event of the log, in log order; nothing else changes the
 //! read model's state. One file per kind of thing an event is about: [`message`] (what came in or
-//! is to be sent), [`status`] (how far it has come), [`amendment`] (edits, revocations),
-//! [`conversation`] (the conversation itself, merges), [`media`] (our copies of attachments),
-//! [`erasure`] (a person goes) and [`tenant`] (bot, WhatsApp, days).
+//! is to be sent), [`claim`] (who sends it), [`status`] (how far it has come), [`amendment`]
+//! (edits, revocations), [`conversation`] (the conversation itself, merges), [`media`] (our
+//! copies of attachments), [`erasure`] (a person goes) and [`tenant`] (bot, WhatsApp, days).
 //!
 //! The public events of one domain event come in this order: the fact, the conversations that
 //! changed without a fact that carries them, the tenant's state.
@@ -16,6 +16,7 @@
 //! the log's own de-duplication of retries rule out.
 
 mod amendment;
+mod claim;
 mod conversation;
 mod erasure;
 mod media;
@@ -102,6 +103,8 @@ impl<S: State> Folding<'_, S> {
             EventData::MessageEchoed(message) => self.message_echoed(message),
             EventData::MessageQueued(message) => self.message_queued(message),
             EventData::SendStarted { message_id, .. } => self.send_started(*message_id),
+            EventData::SendReleased { message_id, .. } => self.send_released(*message_id),
+            EventData::SendDoubted { message_id, .. } => self.send_doubted(*message_id),
             EventData::MessageSent(change) => self.status_told(change, MessageStatus::Sent),
             EventData::MessageDelivered(change) => {
                 self.status_told(change, MessageStatus::Delivered);

@@ -67,8 +67,9 @@ impl<S: State> Folding<'_, S> {
         }
     }
 
-    /// The gateway echoed our own message before it answered the request that sent it, so that it
-    /// stands in the history twice, and was told so. From now on statuses are the first one's.
+    /// The gateway echoed our own message before it answered the request that sent it, in words
+    /// that are not ours (see [`claim`](super::claim)), so that it stands in the history twice,
+    /// and was told so. From now on statuses are the first one's.
     fn take_key_from_echo(&mut self, message: &mut Message, echo: &Arc<Message>) {
         advance(message, echo.status, echo.status_at, echo.error.as_ref());
         let mut echo = Message::clone(echo);
@@ -90,6 +91,7 @@ impl<S: State> Folding<'_, S> {
             });
         }
         let Some(conversation) = conversation else { return };
+        let conversation = self.forget_claim(conversation, after.id);
         if let Some(changed) = with_refreshed_last(&conversation, &after) {
             self.publish_conversation(Some(&conversation), changed);
         }

@@ -376,7 +376,11 @@ mod tests {
     /// What the receivers understand of a day.
     fn understood(steps: &[Step]) -> Vec<Intake> {
         let secret = || Secret::new("demo".to_owned());
-        let session = WahaSession { name: "demo".to_owned(), hmac_key: Some(secret()) };
+        let session = WahaSession {
+            name: "demo".to_owned(),
+            hmac_key: Some(secret()),
+            ..WahaSession::default()
+        };
         let routes = Arc::new(
             Routes::new(&[TenantRouting {
                 client: ClientId(1),

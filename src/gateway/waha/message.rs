@@ -121,6 +121,7 @@ pub(super) fn message(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
         sent_at: message.timestamp.as_time(scope.time),
         imported: false,
         status,
+        by_api: direction == Direction::Outbound && message.source.filled() != Some("app"),
     };
     Ok(Intake::Message { contact, message })
 }
@@ -277,6 +278,7 @@ pub(super) fn reaction(scope: &Scope<'_>, raw: &RawValue) -> Outcome {
         sent_at: message.timestamp.as_time(scope.time),
         imported: false,
         status: (direction == Direction::Outbound).then_some(MessageStatus::Sent),
+        by_api: direction == Direction::Outbound && message.source.filled() != Some("app"),
     };
     Ok(Intake::Message { contact, message })
 }

@@ -1,4 +1,4 @@
-//! WAHA, the HTTP gateway to WhatsApp Web, as its webhooks tell it.
+//! WAHA, the HTTP gateway to WhatsApp Web: as its webhooks tell it, and (`send`) as it is called.
 //!
 //! One event comes in each request. `webhook` checks it and finds its tenant, `event` decides
 //! where it goes; `message` and `session` read what they are named for, `chat` reads ids. What
@@ -22,10 +22,12 @@ mod chat;
 mod event;
 mod message;
 mod payload;
+mod send;
 mod session;
 mod signature;
 mod webhook;
 
+pub use send::WahaSender;
 pub use webhook::{Waha, WahaSettings};
 
 /// The value of `X-Webhook-Hmac` for a body: for the simulator, tests and tools that post.

@@ -67,6 +67,9 @@ pub(super) struct Message<'a> {
     reply_to: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub(super) ack: Text<'a>,
+    /// `app`, `api`, or nothing with engines that can't tell.
+    #[serde(borrow, default)]
+    pub(super) source: Text<'a>,
     #[serde(borrow, default)]
     pub(super) reaction: Option<&'a RawValue>,
     #[serde(rename = "editedMessageId", borrow, default)]

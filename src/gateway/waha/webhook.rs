@@ -20,13 +20,18 @@ use crate::{
     runtime::secret::Secret,
 };
 
-/// How the installation receives from WAHA.
+/// How the installation speaks with WAHA.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WahaSettings {
     /// The key of sessions that have none of their own: WAHA's `WHATSAPP_HOOK_HMAC_KEY`.
     /// Absent (the default): each session must have one.
     pub hmac_key: Option<Secret<String>>,
+    /// Where the WAHA server of sessions that name none is: `http://waha:3000`. Absent (the
+    /// default): they only receive.
+    pub url: Option<String>,
+    /// Its API key, for the sessions that have none of their own (`X-Api-Key`).
+    pub api_key: Option<Secret<String>>,
 }
 
 /// The sessions that a key speaks for.
@@ -115,6 +120,7 @@ mod tests {
         let session = WahaSession {
             name: name.to_owned(),
             hmac_key: key.map(|key| Secret::new(key.to_owned())),
+            ..WahaSession::default()
         };
         TenantRouting {
             client: ClientId(client),
@@ -123,7 +129,10 @@ mod tests {
     }
 
     fn receiver(shared: Option<&str>, sessions: &[TenantRouting]) -> Result<Waha, RoutesError> {
-        let settings = WahaSettings { hmac_key: shared.map(|key| Secret::new(key.to_owned())) };
+        let settings = WahaSettings {
+            hmac_key: shared.map(|key| Secret::new(key.to_owned())),
+            ..WahaSettings::default()
+        };
         Waha::new(&settings, &Arc::new(Routes::new(sessions)?))
     }
 

@@ -138,6 +138,7 @@ fn intake_message(
         sent_at: message.timestamp.as_time(scope.time),
         imported: way.imported,
         status: (way.direction == Direction::Outbound).then(|| how_far(message)),
+        by_api: false,
     }
 }
 

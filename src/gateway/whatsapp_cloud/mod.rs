@@ -1,4 +1,4 @@
-//! The WhatsApp Cloud API, as Meta's webhooks tell it.
+//! The WhatsApp Cloud API: as Meta's webhooks tell it, and (`send`) as the Graph API takes it.
 //!
 //! `webhook` checks and takes apart, `translate` decides per change, and below it there is one
 //! file for each kind of thing: messages, statuses, history, the account. `payload` has the
@@ -21,11 +21,13 @@ mod account;
 mod history;
 mod message;
 mod payload;
+mod send;
 mod signature;
 mod status;
 mod translate;
 mod webhook;
 
+pub use send::WhatsAppCloudSender;
 pub use webhook::{HandshakeRefused, WhatsAppCloud, WhatsAppCloudSettings};
 
 /// The value of `X-Hub-Signature-256` for a body: for the simulator, tests and tools that post.

@@ -27,16 +27,35 @@ const OBJECT: &str = "whatsapp_business_account";
 /// Meta's challenges are some ten digits.
 const MAX_CHALLENGE_BYTES: usize = 256;
 
-/// How the installation receives from Meta.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+/// How the installation speaks with Meta.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WhatsAppCloudSettings {
+    /// Where the Graph API is (default `https://graph.facebook.com`).
+    pub graph_url: String,
+    /// Its version (default `v24.0`).
+    pub graph_version: String,
+    /// Token of a system user, for the tenants that have none of their own. Absent (the default):
+    /// they send nothing through the Cloud API.
+    pub access_token: Option<Secret<String>>,
     /// The verify token that was typed into Meta's App Dashboard. Absent (the default): the
     /// handshake is refused.
     pub verify_token: Option<Secret<String>>,
     /// Secrets of the installation's Meta app. Several while one is being replaced, or with
     /// several apps. They speak for the tenants that have no `app_secrets` of their own.
     pub app_secrets: Vec<Secret<String>>,
+}
+
+impl Default for WhatsAppCloudSettings {
+    fn default() -> Self {
+        Self {
+            graph_url: "https://graph.facebook.com".to_owned(),
+            graph_version: "v24.0".to_owned(),
+            access_token: None,
+            verify_token: None,
+            app_secrets: Vec::new(),
+        }
+    }
 }
 
 /// The verification request is none, or does not know the verify token.
@@ -248,6 +267,7 @@ mod tests {
         let settings = WhatsAppCloudSettings {
             verify_token: Some(secret("token")),
             app_secrets: vec![secret("old"), secret("new")],
+            ..WhatsAppCloudSettings::default()
         };
         WhatsAppCloud::new(&settings, Arc::new(routes)).unwrap()
     }

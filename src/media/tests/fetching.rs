@@ -105,7 +105,9 @@ async fn what_can_not_be_had_is_given_up_and_told() {
         .0
         .lock()
         .iter()
-        .filter_map(|event| event["data"]["message"]["payload"]["reason"].as_str().map(str::to_owned))
+        .filter_map(|event| {
+            event["data"]["message"]["payload"]["reason"].as_str().map(str::to_owned)
+        })
         .collect();
     reasons.sort();
     assert_eq!(reasons, ["damaged", "gone", "too_large"]);

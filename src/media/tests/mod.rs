@@ -29,9 +29,7 @@ use crate::{
         conversation::Contact,
         ids::{ConversationId, Position},
         intake::{Intake, IntakeMessage},
-        message::{
-            Direction, Media as MessageMedia, Message, MessageKind, ProviderError,
-        },
+        message::{Direction, Media as MessageMedia, Message, MessageKind, ProviderError},
         time::Timestamp,
     },
     erasure::Eraser,
@@ -191,9 +189,10 @@ struct Sink(Mutex<Vec<serde_json::Value>>);
 
 impl FeedSink for Sink {
     fn committed(&self, batch: &CommittedBatch) {
-        let events = batch.frames.iter().map(|frame| {
-            serde_json::from_slice::<serde_json::Value>(&frame.json).expect("JSON")
-        });
+        let events = batch
+            .frames
+            .iter()
+            .map(|frame| serde_json::from_slice::<serde_json::Value>(&frame.json).expect("JSON"));
         self.0.lock().extend(events);
     }
 }
@@ -314,7 +313,12 @@ impl Instance {
     }
 
     /// Waits until the message is as wanted.
-    async fn until(&self, client: ClientId, key: &str, wanted: impl Fn(&Message) -> bool) -> Message {
+    async fn until(
+        &self,
+        client: ClientId,
+        key: &str,
+        wanted: impl Fn(&Message) -> bool,
+    ) -> Message {
         let mut projected = self.queries.projected();
         let waiting = async {
             loop {
@@ -375,6 +379,7 @@ fn text(contact: &Contact, key: &str, text: &str) -> Intake {
             reply_to: None,
             sent_at: NOW.plus_ms(-1000),
             imported: false,
+            by_api: false,
             status: None,
         },
     }

@@ -9,8 +9,7 @@ use crate::media::{
 };
 
 fn body(bytes: &[u8]) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> + use<> {
-    let parts: Vec<_> =
-        bytes.chunks(4096).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
+    let parts: Vec<_> = bytes.chunks(4096).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
     futures_util::stream::iter(parts)
 }
 
@@ -77,7 +76,8 @@ async fn what_is_not_taken_leaves_nothing() {
     let broken = here.media.upload(CLIENT, None, None, broken).await;
     assert_eq!(broken.map(drop), Err(UploadError::BrokenOff));
     let first = futures_util::stream::iter([Ok::<_, ()>(Bytes::from(png(20_000)))]);
-    let stalled = here.media.upload(CLIENT, None, None, first.chain(futures_util::stream::pending()));
+    let stalled =
+        here.media.upload(CLIENT, None, None, first.chain(futures_util::stream::pending()));
     let mut stalled = Box::pin(stalled);
     assert!(futures_util::poll!(&mut stalled).is_pending());
     assert_eq!(upload(None, png(10)).await, Err(UploadError::TooManyAtOnce));

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use super::{Bench, EPOCH, logs::random_log, project_in};
 use crate::{
     domain::{
+        event::EventData,
         fold::fold,
         ids::{ClientId, ConversationId, IdentityHash, Position},
         public::PublicEvent,
@@ -206,6 +207,30 @@ fn without_superseded(events: Vec<Comparable>) -> Vec<Comparable> {
     kept
 }
 
+/// Without what was published of conversations before they were erased.
+fn without_erased(log: &[Record], events: Vec<Comparable>) -> Vec<Comparable> {
+    let mut erased: HashMap<(ClientId, u64), Position> = HashMap::new();
+    for Record { position, event, .. } in log {
+        let EventData::PersonalDataErased(erasure) = &event.data else { continue };
+        // Of one whose first conversation is erased already, nothing is done.
+        let first = (event.client_id, u64::from(erasure.conversations[0].0));
+        if !erased.contains_key(&first) {
+            for id in &erasure.conversations {
+                erased.insert((event.client_id, u64::from(id.0)), *position);
+            }
+        }
+    }
+    let is_gone = |event: &Comparable| {
+        let event_json: serde_json::Value = serde_json::from_slice(&event.3).unwrap();
+        let data = &event_json["data"];
+        let id = [&data["conversation_id"], &data["conversation"]["id"]];
+        let id = id.into_iter().find_map(serde_json::Value::as_u64);
+        let at = id.and_then(|id| erased.get(&(event.0, id)));
+        at.is_some_and(|at| event.1.position < *at)
+    };
+    events.into_iter().filter(|event| !is_gone(event)).collect()
+}
+
 /// The whole stored feed of a tenant, read in pages of `limit`.
 fn paged_feed(connection: &Connection, client: ClientId, limit: usize) -> Vec<PublicFrame> {
     let mut frames = Vec::new();
@@ -266,8 +291,8 @@ proptest! {
         let live: Vec<_> = batches.iter().flat_map(|batch| &batch.frames).map(comparable).collect();
         prop_assert!(live.is_sorted_by_key(|event| event.1));
         prop_assert!(live.iter().all(|event| events.contains(event)));
-        let complete = without_superseded(events);
-        prop_assert_eq!(&without_superseded(live), &complete);
+        let complete = without_erased(&log, without_superseded(events));
+        prop_assert_eq!(&without_erased(&log, without_superseded(live)), &complete);
 
         // What is stored: the same, whatever the size of the pages.
         let mut stored = paged_feed(&connection, ClientId(1), limit);

@@ -298,6 +298,7 @@ fn incoming(conversation: u32, number: u32) -> IncomingMessage {
         sent_at: NOON.plus_ms(i64::from(number) * 1000),
         imported: false,
         status: None,
+        by_api: false,
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn incoming(conversation: u32, number: u128, sent_at: Timestamp) -> I
         sent_at,
         imported: false,
         status: None,
+        by_api: false,
     }
 }
 
@@ -90,6 +91,18 @@ pub(super) fn queued(number: u128, sender: Sender) -> EventData {
 
 pub(super) fn send_started(number: u128) -> EventData {
     EventData::SendStarted { conversation_id: ConversationId(1), message_id: message_id(number) }
+}
+
+pub(super) fn send_released(number: u128) -> EventData {
+    EventData::SendReleased {
+        conversation_id: ConversationId(1),
+        message_id: message_id(number),
+        bulk_id: None,
+    }
+}
+
+pub(super) fn send_doubted(number: u128) -> EventData {
+    EventData::SendDoubted { conversation_id: ConversationId(1), message_id: message_id(number) }
 }
 
 /// What the provider told of its message `wamid.number`, at noon and `seconds`.

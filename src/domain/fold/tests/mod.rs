@@ -6,7 +6,9 @@
 
 mod amendment;
 mod conversation;
+mod erasure;
 mod events;
+mod media;
 mod merge;
 mod message;
 mod nonsense;
@@ -268,6 +270,8 @@ fn visible(conversation: &Conversation) -> Conversation {
     Conversation {
         marketing: None,
         awaiting_response_since: None,
+        person_answered_at: None,
+        claimed: Vec::new(),
         merged_into: None,
         ..conversation.clone()
     }

@@ -33,6 +33,8 @@ pub(super) fn nonsense() -> impl Strategy<Value = EventData> {
             }
         }),
         1 => (1..6_u128).prop_map(send_started),
+        1 => (1..6_u128).prop_map(send_released),
+        1 => (1..6_u128).prop_map(send_doubted),
         6 => nonsense_status(),
         3 => nonsense_amendment(),
         2 => (1..5_u32, 1..5_u32).prop_map(|(from, into)| merged(from, into)),
@@ -82,6 +84,7 @@ fn nonsense_message() -> impl Strategy<Value = EventData> {
             message.kind = kind;
             message.imported = imported;
             message.status = status;
+            message.by_api = !inbound && key_of % 2 == 0;
             if inbound {
                 EventData::MessageReceived(message)
             } else {

@@ -2,8 +2,9 @@
 
 use super::{events::*, *};
 use crate::domain::{
-    event::StatusChange,
-    message::{Direction, MessageStatus, Sender},
+    conversation::CLAIMED_MAX,
+    event::{QueuedMessage, StatusChange},
+    message::{Direction, IN_DOUBT_CODE, MessageKind, MessageStatus, Sender},
 };
 
 fn refused(number: u128, seconds: i64) -> EventData {
@@ -113,8 +114,88 @@ fn an_echo_of_our_own_message_is_known_by_its_key() {
     world.unmoved_by(but(echoed(7, 1), |message| message.message_id = message_id(70)));
 }
 
+/// What the gateway's own interface sent, perhaps for us: `like` is the message whose text it has.
+fn echo_by_api(number: u128, like: u128, seconds: i64) -> EventData {
+    but(echoed(like, seconds), |message| {
+        message.message_id = message_id(number * 10);
+        message.dedupe_key = key(number);
+        message.wa_message_id = key(number);
+        message.text = Some(format!(" text {like}\n"));
+        message.by_api = true;
+    })
+}
+
 #[test]
-fn an_echo_before_the_answer_to_our_request_hands_its_key_over() {
+fn an_echo_before_the_answer_to_our_request_is_our_message() {
+    let mut world = World::given([queued(7, Sender::Agent), send_started(7)]);
+    let heard = world.hears(echo_by_api(7, 7, 1));
+    assert_eq!(heard, ["status 7 Sent", "conversation 1", "stats"], "and no new message");
+    assert_eq!(world.message(7).dedupe_key, Some(key(7)));
+    assert!(!world.message(7).send_started);
+    world.unmoved_by(accepted(7, 1));
+    world.unmoved_by(echo_by_api(7, 7, 1));
+    assert_eq!(world.state.messages.len(), 1);
+    assert_eq!(world.hears(read(7, 3))[0], "status 7 Read");
+}
+
+#[test]
+fn an_echo_settles_the_doubt_of_a_gateway_that_gives_nothing_back() {
+    let mut world = World::given([queued(7, Sender::Agent), send_started(7), send_doubted(7)]);
+    assert_eq!(world.hears(echo_by_api(7, 7, 1))[0], "status 7 Sent");
+    assert_eq!(world.message(7).error, None);
+}
+
+#[test]
+fn of_two_claimed_messages_alike_the_newest_is_echoed() {
+    let same = |number| match queued(number, Sender::Agent) {
+        EventData::MessageQueued(message) => {
+            EventData::MessageQueued(QueuedMessage { text: Some("text 7".to_owned()), ..message })
+        }
+        other => other,
+    };
+    let doubt = [same(7), send_started(7), send_doubted(7)];
+    let mut world = World::given(doubt.into_iter().chain([same(8), send_started(8)]));
+    assert_eq!(world.hears(echo_by_api(8, 7, 1))[0], "status 8 Sent");
+    assert_eq!(world.message(7).status, MessageStatus::Queued, "still in doubt");
+    assert_eq!(world.hears(echo_by_api(9, 7, 2))[0], "status 7 Sent", "then the older one");
+    assert_eq!(world.hears(echo_by_api(10, 7, 3))[0], "new_message 100 in 1", "then nobody's");
+}
+
+#[test]
+fn an_echo_of_something_else_is_a_message_of_its_own() {
+    let mut world = World::given([queued(7, Sender::Agent)]);
+    assert_eq!(world.hears(echo_by_api(1, 7, 1))[0], "new_message 10 in 1", "not claimed yet");
+    world.when(send_started(7));
+    assert_eq!(world.hears(echo_by_api(2, 6, 1))[0], "new_message 20 in 1", "other words");
+    let from_phone = but(echo_by_api(3, 7, 1), |message| message.by_api = false);
+    assert_eq!(world.hears(from_phone)[0], "new_message 30 in 1", "typed on the phone");
+    let earlier = but(echo_by_api(4, 7, 1), |message| {
+        message.sent_at = NOON.plus_ms(-HOUR_MS);
+    });
+    assert_eq!(world.hears(earlier)[0], "new_message 40 in 1", "from before it was written");
+    let picture = but(echo_by_api(5, 7, 1), |message| message.kind = MessageKind::Image);
+    assert_eq!(world.hears(picture)[0], "new_message 50 in 1", "of another kind");
+    assert_eq!(world.message(7).status, MessageStatus::Queued);
+}
+
+#[test]
+fn claims_beyond_the_bound_are_forgotten_oldest_first() {
+    let mut world = World::new();
+    let many = CLAIMED_MAX as u128 + 1;
+    for number in 1..=many {
+        world.when(queued(number, Sender::Agent));
+        world.when(send_started(number));
+    }
+    let expected: Vec<_> = (2..=many).map(message_id).collect();
+    assert_eq!(world.conversation(1).claimed, expected);
+    world.when(accepted(many, 1));
+    world.when(queued(50, Sender::Agent));
+    world.when(send_started(50));
+    assert!(!world.conversation(1).claimed.contains(&message_id(many)), "it has an outcome");
+}
+
+#[test]
+fn an_echo_in_other_words_hands_its_key_over() {
     let echo = but(echoed(7, 1), |message| message.message_id = message_id(70));
     let mut world = World::given([queued(7, Sender::Agent), echo.clone(), delivered(7, 2)]);
     assert_eq!(world.message(70).status, MessageStatus::Delivered);
@@ -141,4 +222,51 @@ fn a_claim_of_nothing_is_none() {
     for number in 7..=9 {
         world.unmoved_by(send_started(number));
     }
+}
+
+#[test]
+fn a_doubt_is_shown_until_a_status_or_a_person_settles_it() {
+    let mut world = World::given([queued(7, Sender::Agent), send_started(7)]);
+    assert_eq!(world.hears(send_doubted(7)), ["status 7 Queued -1"]);
+    assert_eq!(world.message(7).error.as_ref().map(|error| error.code), Some(IN_DOUBT_CODE));
+    world.unmoved_by(send_doubted(7));
+    let mut released = World { state: snapshot(&world.state), ..World::new() };
+    assert_eq!(released.hears(send_released(7)), ["status 7 Queued"]);
+    assert!(!released.message(7).send_started);
+    assert_eq!(released.message(7).error, None);
+    released.unmoved_by(send_released(7));
+    assert_eq!(released.when(send_started(7)), [], "it may be claimed again");
+
+    let heard = world.hears(EventData::MessageDelivered(with_our_id(7, 2)));
+    assert_eq!(heard, ["status 7 Delivered", "conversation 1", "stats"]);
+    assert_eq!(world.message(7).error, None);
+    for settled in [send_released(7), send_doubted(7), send_started(7)] {
+        world.unmoved_by(settled);
+    }
+}
+
+#[test]
+fn what_is_not_claimed_is_neither_released_nor_in_doubt() {
+    let mut world = World::given([queued(7, Sender::Agent), received(8, 0)]);
+    for number in 7..=9 {
+        world.unmoved_by(send_released(number));
+        world.unmoved_by(send_doubted(number));
+    }
+}
+
+#[test]
+fn a_persons_answer_is_noted_and_no_one_elses() {
+    let mut world = World::given([received(1, 0)]);
+    for (number, sender) in [(2, Sender::Bot), (3, Sender::Bulk), (4, Sender::System)] {
+        world.when(queued(number, sender));
+        assert_eq!(world.conversation(1).person_answered_at, None, "{sender:?}");
+    }
+    world.when(queued(5, Sender::Agent));
+    assert_eq!(world.conversation(1).person_answered_at, Some(world.now));
+    // From the phone, later.
+    world.when(echoed(6, 3600));
+    assert_eq!(world.conversation(1).person_answered_at, Some(NOON.plus_ms(HOUR_MS)));
+    world.actor = "waha";
+    world.when(echoed(7, 7200));
+    assert_eq!(world.conversation(1).person_answered_at, Some(NOON.plus_ms(HOUR_MS)));
 }

@@ -1,0 +1,122 @@
+//! Puts sending together: what commands decide with, and the outbox with its line to the providers.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::{
+    command::{
+        CommandError, Commands,
+        send::{Channel, Channels, Sending, Upload, Uploads},
+    },
+    config::Settings,
+    domain::{
+        ids::{ClientId, MediaId},
+        message::{Media as MessageMedia, NOT_SENDABLE_CODE, ProviderError},
+    },
+    event_log::EventLog,
+    gateway::outbound::{Account, Line, Lines, MediaSource, SendError},
+    media::{About, Media},
+    outbox::{
+        self, MediaAtProvider, Signals, TenantRate,
+        membership::{InstanceId, SingleInstance},
+    },
+    projection::queries::Queries,
+    runtime::{clock::Clock, shutdown::Shutdown},
+};
+
+/// What commands decide sending with.
+pub fn deciding(settings: &Settings, lines: Arc<dyn Lines>, media: Arc<Media>) -> Sending {
+    Sending {
+        channels: Arc::new(ChannelsOf(lines)),
+        uploads: Arc::new(UploadsOf(media)),
+        bot: settings.bot.clone(),
+    }
+}
+
+/// Starts the outbox.
+pub fn start(
+    settings: &Settings,
+    log: Arc<dyn EventLog>,
+    queries: Queries,
+    commands: Arc<Commands>,
+    lines: Arc<dyn Lines>,
+    media: Arc<Media>,
+    clock: Arc<dyn Clock>,
+    shutdown: &Shutdown,
+) -> Signals {
+    let deps = outbox::Deps {
+        log,
+        commands,
+        view: Arc::new(queries),
+        lines,
+        media: Arc::new(UploadsOf(media)),
+        membership: Arc::new(SingleInstance::new(InstanceId(clock.new_id()))),
+        clock,
+        rates: rates(settings),
+        settings: settings.outbox.clone(),
+    };
+    outbox::start(deps, shutdown)
+}
+
+fn rates(settings: &Settings) -> TenantRate {
+    let tenants = settings.tenants.iter();
+    let own = tenants
+        .filter_map(|tenant| Some((ClientId(tenant.client_id), tenant.messages_per_second?)));
+    let own: HashMap<_, _> = own.collect();
+    Arc::new(move |client| own.get(&client).copied())
+}
+
+/// Which provider a tenant's line goes to.
+struct ChannelsOf(Arc<dyn Lines>);
+
+impl Channels for ChannelsOf {
+    fn of(&self, client: ClientId) -> Option<Channel> {
+        Some(match self.0.of(client)?.account {
+            Account::WhatsAppCloud { .. } => Channel::WhatsAppCloud,
+            Account::Waha { .. } => Channel::Waha,
+        })
+    }
+}
+
+/// Uploads, as commands ask for them and as the outbox hands them over.
+struct UploadsOf(Arc<Media>);
+
+#[async_trait]
+impl Uploads for UploadsOf {
+    async fn find(&self, client: ClientId, id: &str) -> Result<Option<Upload>, CommandError> {
+        let Ok(id) = id.parse::<MediaId>() else { return Ok(None) };
+        let found = self.0.uploaded(client, id).await.map_err(|error| {
+            tracing::warn!(%error, "can't look an upload up");
+            CommandError::Unavailable
+        })?;
+        Ok(found.map(|About { mime_type, size, sha256, filename, .. }| Upload {
+            id,
+            size,
+            mime_type,
+            filename,
+            sha256: Some(sha256),
+        }))
+    }
+}
+
+#[async_trait]
+impl MediaAtProvider for UploadsOf {
+    async fn at_provider(
+        &self,
+        client: ClientId,
+        line: &Line,
+        media: &MessageMedia,
+    ) -> Result<MediaSource, SendError> {
+        match media.copy {
+            Some(copy) => self.0.hand_over(client, copy.id, line).await,
+            None => Err(SendError::Final {
+                error: ProviderError {
+                    code: NOT_SENDABLE_CODE,
+                    title: "The medium is not kept".to_owned(),
+                    detail: "it was never uploaded here".to_owned(),
+                },
+            }),
+        }
+    }
+}
