@@ -31,10 +31,10 @@ pub const ERASED_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 impl<S: State> Folding<'_, S> {
     pub(super) fn personal_data_erased(&mut self, erasure: &Erasure) {
         let client = self.client();
+        let mut erasure = erasure.clone();
+        erasure.conversations.retain(|id| !self.state.is_erased(client, *id));
+        let erasure = &erasure;
         let Some(&first) = erasure.conversations.first() else { return };
-        if self.state.is_erased(client, first) {
-            return;
-        }
         let mut folded = false;
         for &id in &erasure.conversations {
             let Some(known) = self.state.conversation(client, id) else { continue };

@@ -358,14 +358,18 @@ async fn a_medium_that_is_being_fetched_while_its_sender_is_erased_is_not_kept()
     let here = Instance::start(folder.path(), &provider).await.fetches().erases();
     here.take_in(CLIENT, vec![picture(&her(), "wamid.HERSphoto", "m1", None)]).await;
     let hers = conversation_of(&here, "wamid.HERSphoto").await;
+    let asked = async {
+        while provider.fetched.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("it is being fetched");
     here.commands.erase_personal_data(CLIENT, &actor(), hers).await.expect("erased");
     here.come_up().await;
     purged(&here).await;
     provider.open.send_replace(true);
     let untouched = async {
-        while !files_with(&here.settings.directory, b"").is_empty()
-            || provider.fetched.load(Ordering::SeqCst) == 0
-        {
+        while !files_with(&here.settings.directory, b"").is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

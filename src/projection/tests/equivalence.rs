@@ -212,12 +212,8 @@ fn without_erased(log: &[Record], events: Vec<Comparable>) -> Vec<Comparable> {
     let mut erased: HashMap<(ClientId, u64), Position> = HashMap::new();
     for Record { position, event, .. } in log {
         let EventData::PersonalDataErased(erasure) = &event.data else { continue };
-        // Of one whose first conversation is erased already, nothing is done.
-        let first = (event.client_id, u64::from(erasure.conversations[0].0));
-        if !erased.contains_key(&first) {
-            for id in &erasure.conversations {
-                erased.insert((event.client_id, u64::from(id.0)), *position);
-            }
+        for id in &erasure.conversations {
+            erased.entry((event.client_id, u64::from(id.0))).or_insert(*position);
         }
     }
     let is_gone = |event: &Comparable| {
