@@ -93,6 +93,8 @@ pub trait State {
     /// Forgets the tenant's answers that were given before `before`.
     fn forget_answers(&mut self, client: ClientId, before: Timestamp);
 
+    /// Whether anybody was erased: a cheap look before [`is_erased`](State::is_erased).
+    fn has_erased(&self) -> bool;
     /// Whether the person of this conversation was erased.
     fn is_erased(&mut self, client: ClientId, id: ConversationId) -> bool;
     /// Takes out the conversations, and all that is of them: messages, what waits, answers,
@@ -201,6 +203,10 @@ impl State for MemoryState {
 
     fn forget_answers(&mut self, client: ClientId, before: Timestamp) {
         self.answers.retain(|(owner, _), (_, at)| *owner != client || *at >= before);
+    }
+
+    fn has_erased(&self) -> bool {
+        !self.erased.is_empty()
     }
 
     fn is_erased(&mut self, client: ClientId, id: ConversationId) -> bool {

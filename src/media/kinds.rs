@@ -167,5 +167,6 @@ fn is_same(declared: &str, content: &str) -> bool {
                 | ("application/x-pdf", "application/pdf")
                 | ("audio/3gpp", "video/3gpp")
         )
-        || (content == "text/plain" && declared.starts_with("text/"))
+        || (content == "text/plain"
+            && (declared.starts_with("text/") || declared == "application/json"))
 }

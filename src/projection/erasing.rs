@@ -1,12 +1,14 @@
 //! Erasing a person from the read model: rows, words, feed, and what the file keeps of them.
 //!
 //! The fold says who is erased ([`State::erase`](crate::domain::state::State::erase)); here their
-//! rows are deleted in the transaction that is open, the feed's included. After the commit
-//! [`empty_journal`] empties the write-ahead log, in which the pages stood as they were.
+//! rows are deleted in the transaction that is open, the feed's included. Afterwards, in steps
+//! that hold nobody up, the full-text index is merged ([`merge_words`]), since it marks entries as
+//! deleted and keeps their words until then, and the write-ahead log is emptied
+//! ([`empty_journal`]), in which the pages stood as they were. (FTS5 can drop entries at once, by
+//! its `secure-delete`; with `detail = none` that leaves a damaged index, as a property found.)
 //!
-//! **Invariant:** `secure_delete` overwrites what is deleted, and the full-text index drops its
-//! entries instead of marking them, so that after a commit and an empty journal no byte of an
-//! erased person is in the file.
+//! **Invariant:** `secure_delete` overwrites what is deleted, so that after these steps no byte of
+//! an erased person is in the file. That they are due is kept in the file itself.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -23,6 +25,8 @@ use crate::domain::{
     time::Timestamp,
 };
 
+/// Pages of the full-text index that one step merges: some milliseconds.
+const MERGE_PAGES: i64 = 256;
 /// How long emptying the journal waits for readers; then it is tried again later.
 const JOURNAL_WAIT_MS: u64 = 50;
 
@@ -37,7 +41,7 @@ impl FoldState {
         // What this batch changed is written first: what is deleted must be known to the index.
         self.flush()?;
         let mut queued = 0;
-        index_drops_entries(&self.connection, true)?;
+        mark_words_due(&self.connection)?;
         for &id in &erasure.conversations {
             queued += erase_messages(&self.connection, (client, id))?;
             self.feed_rows_erased += erase_conversation(&self.connection, (client, id))?;
@@ -51,7 +55,6 @@ impl FoldState {
                 erased.insert((client, id));
             }
         }
-        index_drops_entries(&self.connection, false)?;
         // They hold texts too, and are read again where needed.
         self.conversations.retain_clean(|_, _| false);
         self.messages.retain_clean(|_, _| false);
@@ -61,15 +64,37 @@ impl FoldState {
     }
 }
 
-/// While it is on, deleting takes an entry out of the full-text index instead of marking it.
-fn index_drops_entries(connection: &Connection, on: bool) -> rusqlite::Result<()> {
+/// The words of deleted messages and contacts are in the index until it is merged.
+fn mark_words_due(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("UPDATE meta SET words_due = 1")?.execute([]).map(drop)
+}
+
+/// Whether the full-text index is to be merged.
+pub(super) fn are_words_due(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT words_due <> 0 FROM meta", [], |row| row.get(0))
+}
+
+/// Merges the full-text index for about [`MERGE_PAGES`] pages; `true` when it is done. `first`
+/// begins a merge of all there is, as optimizing would do in one go.
+pub(super) fn merge_words(connection: &Connection, first: bool) -> rusqlite::Result<bool> {
+    let mut done = true;
     for table in ["message_words", "contact_words"] {
-        connection.execute(
-            &format!("INSERT INTO {table} ({table}, rank) VALUES ('secure-delete', ?1)"),
-            [i64::from(on)],
-        )?;
+        let pages = if first { -MERGE_PAGES } else { MERGE_PAGES };
+        let before = total_changes(connection)?;
+        connection
+            .prepare_cached(&format!("INSERT INTO {table} ({table}, rank) VALUES ('merge', ?1)"))?
+            .execute([pages])?;
+        // The statement itself counts as one; FTS5 says by fewer than two that nothing is left.
+        done &= !first && total_changes(connection)? - before < 2;
     }
-    Ok(())
+    if done {
+        connection.execute("UPDATE meta SET words_due = 0", [])?;
+    }
+    Ok(done)
+}
+
+fn total_changes(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT total_changes()", [], |row| row.get(0))
 }
 
 fn erase_messages(connection: &Connection, key: ConversationKey) -> rusqlite::Result<i64> {

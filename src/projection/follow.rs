@@ -268,14 +268,18 @@ impl Worker {
         self.stopping.is_cancelled()
     }
 
+    /// While nothing else waits: what comes in goes first, and a step follows each batch.
     fn purge(&mut self) -> Result<(), ProjectError> {
-        match self.projector.purge() {
-            Ok(()) => Ok(()),
-            Err(error @ ProjectError::Write(_)) => {
-                tracing::warn!(%error, "can't empty the read model's journal: tries later");
-                Ok(())
+        loop {
+            match self.projector.purge() {
+                Ok(true) if self.parts.is_empty() && !self.stopping.is_cancelled() => {}
+                Ok(_) => return Ok(()),
+                Err(error @ ProjectError::Write(_)) => {
+                    tracing::warn!(%error, "can't purge what was erased from the read model: tries later");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
         }
     }
 

@@ -53,7 +53,15 @@ pub(super) struct Projector {
     erasures: watch::Sender<u64>,
     /// The write-ahead log may hold what was erased. So it may after a start.
     journal_is_due: bool,
+    words: Words,
     _lock: File,
+}
+
+/// Whether the full-text index holds words of erased persons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    Clean,
+    Due { first: bool },
 }
 
 impl Projector {
@@ -63,6 +71,8 @@ impl Projector {
         let feed_rows = connection
             .query_row("SELECT feed_rows FROM meta", [], |row| row.get(0))
             .map_err(classify)?;
+        let words_are_due = erasing::are_words_due(&connection).map_err(classify)?;
+        let words = if words_are_due { Words::Due { first: true } } else { Words::Clean };
         let state = FoldState::new(connection, &settings).map_err(classify)?;
         Ok(Self {
             state,
@@ -75,6 +85,7 @@ impl Projector {
             erased: 0,
             erasures,
             journal_is_due: true,
+            words,
             _lock: lock,
         })
     }
@@ -101,7 +112,10 @@ impl Projector {
         let (batch, folded) = outcome.inspect_err(|error| self.roll_back(error))?;
         self.checkpoint = batch.position;
         self.erased += batch.erased.len() as u64;
-        self.journal_is_due |= !batch.erased.is_empty();
+        if !batch.erased.is_empty() {
+            self.journal_is_due = true;
+            self.words = Words::Due { first: true };
+        }
         metrics::histogram!(names::PROJECTION_BATCH_SECONDS)
             .record(started_at.elapsed().as_secs_f64());
         self.record_progress(&folded);
@@ -114,18 +128,25 @@ impl Projector {
         self.projected.send_replace(self.checkpoint);
     }
 
-    /// After an erasure: empties the write-ahead log, and removes a damaged read model that was
-    /// put aside, for both hold what was erased. Tried again with each call until it is done.
-    pub fn purge(&mut self) -> Result<(), ProjectError> {
+    /// After an erasure: merges the full-text index, step by step, then empties the write-ahead
+    /// log and removes a damaged read model that was put aside, for all of them hold what was
+    /// erased. `true` when there is more to do.
+    pub fn purge(&mut self) -> Result<bool, ProjectError> {
+        if let Words::Due { first } = self.words {
+            let merged = erasing::merge_words(&self.state.connection, first).map_err(classify)?;
+            self.words = if merged { Words::Clean } else { Words::Due { first: false } };
+            self.journal_is_due = true;
+            return Ok(true);
+        }
         if !self.journal_is_due {
-            return Ok(());
+            return Ok(false);
         }
         if let Some(path) = self.state.connection.path().map(Path::new) {
             read_model::remove_set_aside(path);
         }
         let emptied = erasing::empty_journal(&self.state.connection).map_err(classify)?;
         self.journal_is_due = !emptied;
-        Ok(())
+        Ok(false)
     }
 
     fn project_in_transaction<'a>(

@@ -10,7 +10,9 @@ CREATE TABLE meta (
     epoch TEXT NOT NULL,
     checkpoint INTEGER NOT NULL,
     -- Rows of feed and feed_state, since counting them takes long.
-    feed_rows INTEGER NOT NULL DEFAULT 0
+    feed_rows INTEGER NOT NULL DEFAULT 0,
+    -- 1: the full-text indexes hold words of erased persons until they are merged.
+    words_due INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE TABLE tenant (

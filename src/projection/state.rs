@@ -380,6 +380,10 @@ impl State for FoldState {
         self.execute("DELETE FROM answer WHERE client = ?1 AND at < ?2", (client.0, before));
     }
 
+    fn has_erased(&self) -> bool {
+        self.erased.as_ref().is_none_or(|erased| !erased.is_empty())
+    }
+
     fn is_erased(&mut self, client: ClientId, id: ConversationId) -> bool {
         if let Some(erased) = &self.erased {
             return !erased.is_empty() && erased.contains(&(client, id));

@@ -17,7 +17,6 @@ use super::Folding;
 use crate::domain::{
     conversation::{Contact, Conversation, ConversationStatus},
     event::{Erasure, KeptNumbers},
-    ids::ConversationId,
     public::PublicEvent,
     state::State,
     stats::{ConversationCounts, Counts},
@@ -52,11 +51,18 @@ impl<S: State> Folding<'_, S> {
         self.publish_emptied(erasure);
     }
 
-    /// It was on its way when the person was erased. Its stream is there again, and is deleted
-    /// again.
-    pub(super) fn late_for_erased(&mut self, id: ConversationId) {
+    /// Whether the event was on its way when its person was erased. Then its stream is there
+    /// again, and is to be deleted again.
+    pub(super) fn is_late_for_erased(&mut self) -> bool {
+        let Some(id) = self.event.data.conversation_id() else { return false };
+        let client = self.client();
+        let (living, _) = self.resolve(id);
+        if !self.state.is_erased(client, id) && !self.state.is_erased(client, living) {
+            return false;
+        }
         let again = Erasure { conversations: vec![id], ..Erasure::default() };
-        self.state.put_erasing(self.event.client_id, id, Some(&again));
+        self.state.put_erasing(client, id, Some(&again));
+        true
     }
 
     fn add_kept(&mut self, kept: &KeptNumbers) {

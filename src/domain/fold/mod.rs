@@ -79,10 +79,7 @@ struct Folding<'a, S> {
 
 impl<S: State> Folding<'_, S> {
     fn apply(&mut self) {
-        if let Some(id) = self.event.data.conversation_id()
-            && self.state.is_erased(self.client(), id)
-        {
-            self.late_for_erased(id);
+        if self.state.has_erased() && self.is_late_for_erased() {
             return;
         }
         match &self.event.data {
