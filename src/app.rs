@@ -7,6 +7,7 @@
 pub mod days;
 pub mod observability;
 mod sending;
+mod tenants;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,10 +19,10 @@ use tracing::{info, warn};
 
 use self::observability::Readiness;
 use crate::{
-    api::{self, Deps, Edge, Gateways, only_get},
+    api::{self, Deps, Edge, only_get},
     auth::{Auth, cors::Cors, rate_limit::RateLimit},
     command::Commands,
-    config::{Settings, TenantSettings},
+    config::Settings,
     console,
     delivery::{
         listener::Listener,
@@ -30,14 +31,10 @@ use crate::{
         sse::EventStream,
         ws::{ServerDesk, WebSocketEndpoint},
     },
-    domain::ids::ClientId,
     erasure::Eraser,
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
-    gateway::{
-        lines::TenantLines, outbound::Lines, routes::Routes, waha::Waha,
-        whatsapp_cloud::WhatsAppCloud,
-    },
+    gateway::tenancy::{ConfiguredTenant, Tenancy},
     ingest::Ingest,
     media::{Fetcher, Media, MediaStore},
     projection::{
@@ -87,7 +84,8 @@ impl App {
         let hub = Hub::start(past, settings.feed.clone(), &shutdown);
         let projector = follow::follow(model, log.clone(), hub.clone(), clock.clone(), &shutdown)?;
 
-        let lines = lines(&settings)?;
+        let tenancy = tenancy(&settings)?;
+        tenancy.refresh(queries.setups()).await?;
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
         let store = open_media(&settings).await?;
         let media = Arc::new(Media::new(
@@ -96,7 +94,7 @@ impl App {
             clock.clone(),
             settings.media.clone(),
         ));
-        let deciding = sending::deciding(&settings, lines.clone(), media.clone());
+        let deciding = sending::deciding(&settings, tenancy.clone(), media.clone());
         let commands =
             Commands::new(log.clone(), queries.clone(), clock.clone()).with_sending(deciding);
         let commands = Arc::new(commands);
@@ -105,7 +103,7 @@ impl App {
             log.clone(),
             queries.clone(),
             commands.clone(),
-            lines.clone(),
+            tenancy.clone(),
             media.clone(),
             clock.clone(),
             &shutdown,
@@ -132,9 +130,8 @@ impl App {
             clock: clock.clone(),
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
-            gateways: gateways(&settings)?,
             media,
-            lines: lines.clone(),
+            tenancy: tenancy.clone(),
         });
         let desk = Arc::new(ServerDesk {
             auth: auth.clone(),
@@ -159,15 +156,16 @@ impl App {
         eraser.start(&shutdown);
         let fetcher = Fetcher {
             store,
-            queries,
+            queries: queries.clone(),
             commands: commands.clone(),
-            lines,
+            lines: tenancy.clone(),
             clock: clock.clone(),
             settings: settings.media.clone(),
         };
         fetcher.start(&shutdown);
         connections.spawn(listener.serve(endpoint, connections.clone()));
-        days::keep(calendars(&settings), commands, clock, &shutdown);
+        tenants::follow(tenancy.clone(), queries, commands.clone(), &shutdown);
+        days::keep(calendars(&settings, tenancy), commands, clock, &shutdown);
         let projector = tokio::spawn(projector.ended());
         info!(%address, "takes requests");
         Ok(Self { address, log, shutdown, connections, drain_max, projector })
@@ -211,31 +209,31 @@ impl App {
     }
 }
 
-/// The gateways, with who is who.
-fn gateways(settings: &Settings) -> anyhow::Result<Gateways> {
-    let routes = Arc::new(Routes::new(&settings.tenant_routing())?);
-    Ok(Gateways {
-        whatsapp_cloud: WhatsAppCloud::new(&settings.whatsapp_cloud, routes.clone())?,
-        waha: Waha::new(&settings.waha, &routes)?,
-    })
-}
-
-/// Every tenant's way out.
-fn lines(settings: &Settings) -> anyhow::Result<Arc<dyn Lines>> {
-    let lines = TenantLines::new(
+/// The tenants, with who is who and who sends for whom.
+fn tenancy(settings: &Settings) -> anyhow::Result<Arc<Tenancy>> {
+    let configured = settings.tenant_routing().into_iter().zip(&settings.tenants);
+    let configured = configured
+        .map(|(routing, tenant)| ConfiguredTenant { routing, time_zone: tenant.time_zone.clone() });
+    let tenancy = Tenancy::new(
         &settings.whatsapp_cloud,
         &settings.waha,
         &settings.provider_http,
-        &settings.tenant_routing(),
+        &settings.credentials,
+        configured.collect(),
     )?;
-    Ok(Arc::new(lines))
+    Ok(Arc::new(tenancy))
 }
 
-fn calendars(settings: &Settings) -> Vec<days::Calendar> {
-    let zone = |tenant: &TenantSettings| {
-        tenant.time_zone.clone().unwrap_or_else(|| settings.api.time_zone.clone())
-    };
-    settings.tenants.iter().map(|tenant| (ClientId(tenant.client_id), zone(tenant))).collect()
+/// Every tenant's calendar, as it is whenever it is asked for.
+fn calendars(
+    settings: &Settings,
+    tenancy: Arc<Tenancy>,
+) -> impl Fn() -> Vec<days::Calendar> + Send + Sync + 'static {
+    let usual = settings.api.time_zone.clone();
+    move || {
+        let zones = tenancy.time_zones().into_iter();
+        zones.map(|(client, zone)| (client, zone.unwrap_or_else(|| usual.clone()))).collect()
+    }
 }
 
 /// Opens the log that the settings name, off the async threads, since it reads and syncs.

@@ -37,6 +37,7 @@ use crate::{
     media::MediaSettings,
     outbox::OutboxSettings,
     projection::settings::ProjectionSettings,
+    runtime::keyring::CredentialsSettings,
 };
 
 /// All settings of a process.
@@ -60,6 +61,7 @@ pub struct Settings {
     pub provider_http: ProviderHttpSettings,
     pub outbox: OutboxSettings,
     pub bot: BotSettings,
+    pub credentials: CredentialsSettings,
     pub simulator: SimulatorSettings,
     pub projection: ProjectionSettings,
     pub media: MediaSettings,

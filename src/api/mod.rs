@@ -12,13 +12,8 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::Auth,
-    command::Commands,
-    gateway::{outbound::Lines, waha::Waha, whatsapp_cloud::WhatsAppCloud},
-    ingest::Ingest,
-    media::Media,
-    projection::queries::Queries,
-    runtime::clock::Clock,
+    auth::Auth, command::Commands, gateway::tenancy::Tenancy, ingest::Ingest, media::Media,
+    projection::queries::Queries, runtime::clock::Clock,
 };
 
 mod answer;
@@ -41,6 +36,7 @@ mod snapshot;
 mod static_pages;
 mod stats;
 mod templates;
+mod tenants;
 mod tickets;
 mod validate;
 mod webhooks;
@@ -59,16 +55,9 @@ pub struct Deps {
     pub commands: Arc<Commands>,
     pub queries: Queries,
     pub ingest: Ingest,
-    pub gateways: Gateways,
     pub media: Arc<Media>,
-    /// Every tenant's way out to its provider.
-    pub lines: Arc<dyn Lines>,
+    /// Who reads providers' webhooks, and every tenant's way out to its provider.
+    pub tenancy: Arc<Tenancy>,
     pub clock: Arc<dyn Clock>,
     pub settings: ApiSettings,
-}
-
-/// Who reads providers' webhooks.
-pub struct Gateways {
-    pub whatsapp_cloud: WhatsAppCloud,
-    pub waha: Waha,
 }

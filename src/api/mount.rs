@@ -16,7 +16,7 @@ use super::{
     Deps, bot::BotApi, conversations::ConversationsApi, document::Documents, ingest::IngestApi,
     media::MediaApi, messages::MessagesApi, personal_data::PersonalDataApi, problem,
     snapshot::SnapshotApi, static_pages, stats::StatsApi, templates::TemplatesApi,
-    tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
+    tenants::TenantsApi, tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
 use crate::wire::problem::{Code, Problem};
 
@@ -31,6 +31,7 @@ pub(super) type Resources = (
     StatsApi,
     BotApi,
     WhatsAppApi,
+    TenantsApi,
     TicketsApi,
     IngestApi,
     WebhooksApi,
@@ -47,6 +48,7 @@ fn resources(deps: &Arc<Deps>) -> Resources {
         StatsApi(deps.clone()),
         BotApi(deps.clone()),
         WhatsAppApi(deps.clone()),
+        TenantsApi(deps.clone()),
         TicketsApi(deps.clone()),
         IngestApi(deps.clone()),
         WebhooksApi(deps.clone()),

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     command::CommandError,
     domain::ids::ClientId,
-    gateway::outbound,
+    gateway::outbound::{self, Lines},
     wire::{
         problem::{Code, Problem},
         send::{Template, Templates},
@@ -65,7 +65,7 @@ impl TemplatesApi {
 
 impl TemplatesApi {
     async fn ask(&self, client: ClientId) -> Result<Vec<Template>, Problem> {
-        let line = self.deps.lines.of(client).ok_or(CommandError::NoChannel)?;
+        let line = self.deps.tenancy.of(client).ok_or(CommandError::NoChannel)?;
         let asking = line.provider.templates(&line.account);
         let answer = tokio::time::timeout(TIMEOUT, asking).await;
         let found = answer.map_err(|_| Problem::new(Code::ProviderUnavailable))??;

@@ -48,7 +48,7 @@ impl WebhooksApi {
         _challenge: Query<Option<String>>,
         query: RawQuery,
     ) -> Result<PlainText<String>> {
-        let verified = self.0.gateways.whatsapp_cloud.verify_handshake(&query.0);
+        let verified = self.0.tenancy.receivers().whatsapp_cloud.verify_handshake(&query.0);
         let challenge = verified.map_err(|_| Problem::new(Code::VerificationFailed))?;
         Ok(PlainText(challenge))
     }
@@ -66,8 +66,8 @@ impl WebhooksApi {
         body: RawBody,
     ) -> Result<Answer<WebhookAnswer>> {
         let now = self.0.clock.now();
-        let gateway = &self.0.gateways.whatsapp_cloud;
-        let inbound = gateway.receive(signature.0.as_deref(), &body.0, now);
+        let gateways = self.0.tenancy.receivers();
+        let inbound = gateways.whatsapp_cloud.receive(signature.0.as_deref(), &body.0, now);
         self.take("whatsapp_cloud", inbound).await
     }
 
@@ -83,7 +83,7 @@ impl WebhooksApi {
         body: RawBody,
     ) -> Result<Answer<WebhookAnswer>> {
         let now = self.0.clock.now();
-        let inbound = self.0.gateways.waha.receive(signature.0.as_deref(), &body.0, now);
+        let inbound = self.0.tenancy.receivers().waha.receive(signature.0.as_deref(), &body.0, now);
         self.take("waha", inbound).await
     }
 }

@@ -1,8 +1,8 @@
 //! Turns the page of every tenant's calendar: `day_started`, at start and at local midnight.
 //!
 //! A reconciler: it asks for every tenant which day it is and has `command` start it, which does
-//! nothing where it has begun already. So restarts, several instances and clocks that jump do no
-//! harm.
+//! nothing where it has begun already. So restarts, several instances, clocks that jump and tenants
+//! that are set up anew do no harm.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,8 +14,9 @@ use crate::{
     runtime::{backoff::Backoff, clock::Clock, shutdown::Shutdown},
 };
 
-/// The longest sleep: a clock that was set, or a machine that slept, is noticed within it.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// The longest sleep: a clock that was set, a machine that slept, or a tenant that is new or in
+/// another time zone is noticed within it.
+const SLEEP_MAX: Duration = Duration::from_secs(10);
 /// Between attempts while the log can't store events.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 
@@ -24,7 +25,7 @@ pub type Calendar = (ClientId, String);
 
 /// Keeps the tenants' days until the instance stops.
 pub fn keep(
-    calendars: Vec<Calendar>,
+    calendars: impl Fn() -> Vec<Calendar> + Send + Sync + 'static,
     commands: Arc<Commands>,
     clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
@@ -35,13 +36,17 @@ pub fn keep(
     });
 }
 
-async fn turn_pages(calendars: Vec<Calendar>, commands: Arc<Commands>, clock: Arc<dyn Clock>) {
+async fn turn_pages(
+    calendars: impl Fn() -> Vec<Calendar>,
+    commands: Arc<Commands>,
+    clock: Arc<dyn Clock>,
+) {
     let mut backoff = Backoff::new(RETRY_FIRST, SLEEP_MAX);
     loop {
         let now = clock.now();
         let mut next = now.plus_ms(SLEEP_MAX.as_millis() as i64);
         let mut failed = false;
-        for (client, time_zone) in &calendars {
+        for (client, time_zone) in &calendars() {
             match start_today(*client, time_zone, now, &commands).await {
                 Ok(ends_at) => next = next.min(ends_at),
                 Err(reason) => {

@@ -15,7 +15,10 @@ use crate::{
         message::{Media as MessageMedia, NOT_SENDABLE_CODE, ProviderError},
     },
     event_log::EventLog,
-    gateway::outbound::{Account, Line, Lines, MediaSource, SendError},
+    gateway::{
+        outbound::{Account, Line, Lines, MediaSource, SendError},
+        tenancy::Tenancy,
+    },
     media::{About, Media},
     outbox::{
         self, MediaAtProvider, Signals, TenantRate,
@@ -40,7 +43,7 @@ pub fn start(
     log: Arc<dyn EventLog>,
     queries: Queries,
     commands: Arc<Commands>,
-    lines: Arc<dyn Lines>,
+    tenancy: Arc<Tenancy>,
     media: Arc<Media>,
     clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
@@ -49,22 +52,25 @@ pub fn start(
         log,
         commands,
         view: Arc::new(queries),
-        lines,
+        rates: rates(settings, tenancy.clone()),
+        lines: tenancy,
         media: Arc::new(UploadsOf(media)),
         membership: Arc::new(SingleInstance::new(InstanceId(clock.new_id()))),
         clock,
-        rates: rates(settings),
         settings: settings.outbox.clone(),
     };
     outbox::start(deps, shutdown)
 }
 
-fn rates(settings: &Settings) -> TenantRate {
+/// What was set at run time wins over the configuration.
+fn rates(settings: &Settings, tenancy: Arc<Tenancy>) -> TenantRate {
     let tenants = settings.tenants.iter();
     let own = tenants
         .filter_map(|tenant| Some((ClientId(tenant.client_id), tenant.messages_per_second?)));
     let own: HashMap<_, _> = own.collect();
-    Arc::new(move |client| own.get(&client).copied())
+    Arc::new(move |client| {
+        tenancy.messages_per_second(client).or_else(|| own.get(&client).copied())
+    })
 }
 
 /// Which provider a tenant's line goes to.

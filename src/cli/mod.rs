@@ -1,8 +1,8 @@
 //! The command line: what can be asked of the program, one file per subcommand.
 //!
 //! `serve` runs the server. `config`, `check`, `rebuild` and `backup` look after an installation
-//! and read its settings. `token`, `tail` and `replay` try one out, from anywhere. `openapi`
-//! prints the documents.
+//! and read its settings. `token`, `tail`, `replay` and `simulate` try one out, from anywhere.
+//! `openapi` prints the documents.
 //!
 //! **Invariant:** what was asked for goes to standard output, everything said about it to
 //! standard error; and a failure says what happened, what it means and what to do.
@@ -19,6 +19,7 @@ mod progress;
 mod rebuild;
 mod replay;
 mod serve;
+mod simulate;
 mod tail;
 mod token;
 
@@ -90,6 +91,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Follow the feed in this terminal, resuming after disconnects
     Tail(tail::TailArgs),
+    /// Run a simulated provider to send to
+    Simulate(simulate::SimulateArgs),
     /// Post saved webhook payloads, signed
     Replay(replay::ReplayArgs),
     /// Say what is wrong with settings, keys, log and read model, and what to do
@@ -156,6 +159,7 @@ impl Cli {
         let settings = &self.settings;
         match self.command {
             Command::Serve(args) => serve::run(&args, settings),
+            Command::Simulate(args) => simulate::run(args, settings),
             Command::Token(args) => token::run(&args, settings),
             Command::Config(args) => config::run(&args, settings),
             Command::Openapi(args) => openapi::run(&args),

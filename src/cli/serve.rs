@@ -15,7 +15,10 @@ use crate::{
         Settings,
         demo::{self, Demo},
     },
-    gateway::simulator::{self, Names, SimulatorSettings, Target},
+    gateway::simulator::{
+        self, Names, SimulatorSettings, Target,
+        provider::{ProviderSimulator, ProviderSimulatorSettings},
+    },
     runtime::{clock::SystemClock, secret::Secret, shutdown::Shutdown},
 };
 
@@ -56,14 +59,21 @@ fn add_demo(settings: &mut Settings) -> Result<Demo, Failure> {
     })
 }
 
-async fn serve(settings: Settings, demo: Option<Demo>) -> Result<(), Failure> {
+async fn serve(mut settings: Settings, demo: Option<Demo>) -> Result<(), Failure> {
     // Before anything is opened, so that a signal during the start ends it in order too.
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
+    let provider = match &demo {
+        Some(demo) => Some(start_provider(demo, &mut settings).await?),
+        None => None,
+    };
     let mut app = App::start(settings.clone())
         .await
         .map_err(|error| Failure::failed("the server can't start", format!("{error:#}")))?;
     print(&format!("Condorito Realtime listens on http://{}/\n", app.address()))?;
+    if let Some(provider) = &provider {
+        provider.send_webhooks_to(&format!("http://{}", reachable(app.address())));
+    }
     let playing = Shutdown::new();
     if let Some(demo) = demo {
         play(&settings, demo, app.address(), &playing)?;
@@ -76,10 +86,32 @@ async fn serve(settings: Settings, demo: Option<Demo>) -> Result<(), Failure> {
     info!("stops: tells its clients and ends what is under way");
     playing.draining.cancel();
     app.stop().await;
+    if let Some(provider) = provider {
+        provider.stop().await;
+    }
     match failed {
         Some(reason) => Err(Failure::failed("the server can't go on", reason)),
         None => Ok(()),
     }
+}
+
+/// Starts the provider that the demo tenant sends through; its customers answer.
+async fn start_provider(
+    demo: &Demo,
+    settings: &mut Settings,
+) -> Result<ProviderSimulator, Failure> {
+    let simulated = ProviderSimulatorSettings {
+        address: "127.0.0.1:0".to_owned(),
+        seed: settings.simulator.seed,
+        app_secret: demo.app_secret.clone(),
+        waha_hmac_key: demo.waha_hmac_key.clone(),
+        customers_answer: true,
+        ..ProviderSimulatorSettings::default()
+    };
+    let provider = ProviderSimulator::start(simulated, Arc::new(SystemClock)).await;
+    let provider = provider.map_err(|error| Failure::failed("the demo can't start", error))?;
+    demo.send_through(settings, &provider.url());
+    Ok(provider)
 }
 
 /// Plays the demo until `playing` drains, and says how to see it.

@@ -6,6 +6,7 @@
 //! | [`mod@write`] | what people and programs ask for |
 //! | [`send`] | a message to be sent: checked and queued |
 //! | [`outbox`] | what the outbox appends: claims and outcomes |
+//! | `tenant` | how a tenant is set up |
 //! | [`idempotency`] | a write under an `Idempotency-Key`, done once on all instances |
 //! | [`directory`] | which conversation a contact has: the one place where instances could race |
 //! | [`identity`] | contacts' keyed hashes |
@@ -43,6 +44,7 @@ pub mod media;
 pub mod outbox;
 mod recent;
 pub mod send;
+mod tenant;
 pub mod view;
 pub mod write;
 

@@ -46,6 +46,8 @@ pub enum Outcome {
     /// Surely not sent, and to be tried again.
     Released {
         bulk_id: Option<BulkId>,
+        /// The claim that is given back.
+        claim: EventId,
     },
     /// Nobody knows.
     Doubted,
@@ -119,9 +121,12 @@ impl Commands {
             Outcome::Failed { error } => {
                 EventData::MessageFailed(StatusChange { error: Some(error.clone()), ..change })
             }
-            Outcome::Released { bulk_id } => {
-                EventData::SendReleased { conversation_id, message_id, bulk_id: *bulk_id }
-            }
+            Outcome::Released { bulk_id, claim } => EventData::SendReleased {
+                conversation_id,
+                message_id,
+                bulk_id: *bulk_id,
+                claim: Some(*claim),
+            },
             Outcome::Doubted => EventData::SendDoubted { conversation_id, message_id },
         }
     }

@@ -318,6 +318,7 @@ impl Commands {
             conversation_id: message.conversation_id,
             message_id: message.id,
             bulk_id: message.bulk_id,
+            claim: None,
         };
         message.send_started = false;
         message.error = None;

@@ -60,6 +60,20 @@ pub fn add_to(settings: &mut Settings) -> io::Result<Demo> {
     Ok(Demo { client_id: ClientId(client_id), app_secret, waha_hmac_key })
 }
 
+impl Demo {
+    /// Lets the demo tenant send through the simulated provider at this address.
+    pub fn send_through(&self, settings: &mut Settings, provider_url: &str) {
+        let tenants = settings.tenants.iter_mut();
+        for tenant in tenants.filter(|tenant| tenant.client_id == self.client_id.0) {
+            tenant.routes.graph_url = Some(provider_url.to_owned());
+            tenant.routes.access_token = Some(Secret::new(draw()));
+            for session in &mut tenant.routes.waha_sessions {
+                session.url = Some(provider_url.to_owned());
+            }
+        }
+    }
+}
+
 /// Where the demo's secret for tokens lies.
 pub fn secret_file(data_dir: &Path) -> PathBuf {
     data_dir.join("demo-secret")
@@ -104,6 +118,18 @@ mod tests {
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         assert_eq!(ensure_secret(&data_dir).unwrap(), path);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), secret);
+    }
+
+    #[test]
+    fn only_the_demo_sends_through_the_simulated_provider() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings { data_dir: folder.path().to_owned(), ..Settings::default() };
+        add_to(&mut settings).unwrap();
+        let demo = add_to(&mut settings).unwrap();
+        demo.send_through(&mut settings, "http://127.0.0.1:1");
+        let urls: Vec<_> =
+            settings.tenants.iter().map(|tenant| tenant.routes.graph_url.as_deref()).collect();
+        assert_eq!(urls, [None, Some("http://127.0.0.1:1")]);
     }
 
     #[test]

@@ -9,7 +9,10 @@ use super::{
     known::{self, Kind},
     sources::Loaded,
 };
-use crate::gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud};
+use crate::{
+    gateway::{routes::Routes, waha::Waha, whatsapp_cloud::WhatsAppCloud},
+    runtime::keyring::Keyring,
+};
 
 /// Numbers for which zero means something; their doc comments say what. Anywhere else zero would
 /// be a server that can do nothing.
@@ -36,6 +39,9 @@ pub fn validate(loaded: &Loaded) -> Vec<Problem> {
     };
     if let Err(error) = settings.auth.validate() {
         add("auth", error.to_string());
+    }
+    if let Err(error) = Keyring::new(&settings.credentials) {
+        add("credentials.keys", error.to_string());
     }
     if let Err(error) = settings.cors.validate() {
         add("cors", error.to_string());

@@ -15,6 +15,7 @@ use super::{
         Media, MediaFailure, MessageKind, MessageStatus, ProviderError, Sender, StoredMedia,
     },
     stats::Counts,
+    tenant::{Sealed, TenantSetup},
     time::Timestamp,
     whatsapp::WhatsAppStatus,
 };
@@ -92,6 +93,10 @@ pub enum EventData {
         /// The bulk it is of, so that whoever follows the log knows its place in line.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bulk_id: Option<BulkId>,
+        /// The claim that is given back, by the id of its event. One that comes to be stored late
+        /// gives no later claim back. `None`: whichever there is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claim: Option<EventId>,
     },
     /// The provider was called and nobody knows what came of it. It is not sent again by itself.
     SendDoubted {
@@ -164,6 +169,15 @@ pub enum EventData {
     DayStarted {
         date: String,
         time_zone: String,
+    },
+    /// The tenant was set up, or set up anew: what holds from now on.
+    TenantSetUp(TenantSetup),
+    /// Its credentials were sealed with another key; they are the same. Holds only while the setup
+    /// that it speaks of does.
+    CredentialsResealed {
+        /// The event that brought the sealing that this one replaces.
+        replaces: EventId,
+        sealed: Sealed,
     },
     /// Something of the account that we don't act on, kept as it came.
     UnknownChange {
@@ -365,6 +379,8 @@ impl EventData {
             | EventData::BotStatusChanged { .. }
             | EventData::WhatsappStateChanged { .. }
             | EventData::DayStarted { .. }
+            | EventData::TenantSetUp(_)
+            | EventData::CredentialsResealed { .. }
             | EventData::UnknownChange { .. }
             | EventData::RequestAnswered(_)
             | EventData::Unknown { .. } => None,

@@ -14,5 +14,6 @@ pub mod message;
 pub mod public;
 pub mod state;
 pub mod stats;
+pub mod tenant;
 pub mod time;
 pub mod whatsapp;

@@ -15,6 +15,7 @@ use super::{
     ids::{ClientId, ConversationId, IdentityHash, MessageId},
     message::{Direction, Message, MessageStatus, ProviderError},
     stats::{Counts, Stats},
+    tenant::StoredSetup,
     time::Timestamp,
     whatsapp::WhatsApp,
 };
@@ -62,6 +63,10 @@ pub struct WaitingAmendment {
 pub trait State {
     /// The tenant, made empty when not seen before. What the caller changes is kept.
     fn tenant(&mut self, client: ClientId) -> &mut Tenant;
+
+    /// How the tenant was set up at run time.
+    fn setup(&mut self, client: ClientId) -> Option<StoredSetup>;
+    fn put_setup(&mut self, setup: StoredSetup);
 
     /// The conversation, `None` when never opened. One that was merged away is returned as it
     /// is, with `merged_into` set: following it is the fold's.
@@ -112,6 +117,7 @@ pub trait State {
 #[derive(Debug, Default, PartialEq)]
 pub struct MemoryState {
     pub tenants: HashMap<ClientId, Tenant>,
+    pub setups: HashMap<ClientId, StoredSetup>,
     pub conversations: HashMap<(ClientId, ConversationId), Arc<Conversation>>,
     pub messages: HashMap<(ClientId, MessageId), Arc<Message>>,
     pub message_keys: HashMap<(ClientId, String), MessageId>,
@@ -127,6 +133,14 @@ pub struct MemoryState {
 impl State for MemoryState {
     fn tenant(&mut self, client: ClientId) -> &mut Tenant {
         self.tenants.entry(client).or_default()
+    }
+
+    fn setup(&mut self, client: ClientId) -> Option<StoredSetup> {
+        self.setups.get(&client).cloned()
+    }
+
+    fn put_setup(&mut self, setup: StoredSetup) {
+        self.setups.insert(setup.client_id, setup);
     }
 
     fn conversation(&mut self, client: ClientId, id: ConversationId) -> Option<Arc<Conversation>> {

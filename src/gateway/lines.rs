@@ -13,17 +13,19 @@ use arc_swap::ArcSwap;
 use super::{
     http::{HttpError, ProviderHttp, ProviderHttpSettings},
     outbound::{Account, Line, Lines, Outbound},
-    routes::{TenantRouting, WahaSession},
+    routes::{TenantRoutes, TenantRouting, WahaSession},
     waha::{WahaSender, WahaSettings},
     whatsapp_cloud::{WhatsAppCloudSender, WhatsAppCloudSettings},
 };
-use crate::{domain::ids::ClientId, runtime::secret::Secret};
+use crate::domain::ids::ClientId;
 
 /// The lines of all tenants, as they stand now.
 pub struct TenantLines {
+    http: ProviderHttp,
+    /// The sender for tenants without a Graph API of their own.
     whatsapp_cloud: Arc<dyn Outbound>,
     waha: Arc<dyn Outbound>,
-    shared_token: Option<Secret<String>>,
+    shared_cloud: WhatsAppCloudSettings,
     shared_waha: WahaSettings,
     lines: ArcSwap<HashMap<ClientId, Line>>,
 }
@@ -38,8 +40,9 @@ impl TenantLines {
         let http = ProviderHttp::new(http)?;
         let lines = Self {
             whatsapp_cloud: Arc::new(WhatsAppCloudSender::new(whatsapp_cloud, http.clone())),
-            waha: Arc::new(WahaSender::new(http)),
-            shared_token: whatsapp_cloud.access_token.clone(),
+            waha: Arc::new(WahaSender::new(http.clone())),
+            http,
+            shared_cloud: whatsapp_cloud.clone(),
             shared_waha: waha.clone(),
             lines: ArcSwap::default(),
         };
@@ -55,17 +58,26 @@ impl TenantLines {
 
     fn line(&self, tenant: &TenantRouting) -> Option<Line> {
         let routes = &tenant.routes;
-        let token = routes.access_token.as_ref().or(self.shared_token.as_ref());
+        let shared = self.shared_cloud.access_token.as_ref();
+        let shared = shared.filter(|_| routes.graph_url.is_none());
+        let token = routes.access_token.as_ref().or(shared);
         if let (Some(number), Some(token)) = (routes.phone_number_ids.first(), token) {
             let account = Account::WhatsAppCloud {
                 phone_number_id: number.clone(),
                 waba_id: routes.waba_ids.first().cloned(),
                 access_token: token.clone(),
             };
-            return Some(Line { account, provider: self.whatsapp_cloud.clone() });
+            return Some(Line { account, provider: self.cloud_of(routes) });
         }
         let account = routes.waha_sessions.iter().find_map(|session| self.waha_account(session))?;
         Some(Line { account, provider: self.waha.clone() })
+    }
+
+    fn cloud_of(&self, routes: &TenantRoutes) -> Arc<dyn Outbound> {
+        let Some(url) = &routes.graph_url else { return self.whatsapp_cloud.clone() };
+        let settings =
+            WhatsAppCloudSettings { graph_url: url.clone(), ..self.shared_cloud.clone() };
+        Arc::new(WhatsAppCloudSender::new(&settings, self.http.clone()))
     }
 
     fn waha_account(&self, session: &WahaSession) -> Option<Account> {
@@ -93,7 +105,7 @@ impl Lines for TenantLines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::routes::TenantRoutes;
+    use crate::runtime::secret::Secret;
 
     fn secret(text: &str) -> Option<Secret<String>> {
         Some(Secret::new(text.to_owned()))
@@ -153,6 +165,17 @@ mod tests {
             assert_eq!(waba_id.as_deref(), Some("9"));
             assert_eq!(access_token.expose(), expected);
         }
+    }
+
+    #[test]
+    fn a_graph_api_of_its_own_is_not_shown_the_installations_token() {
+        let lines = lines(Some("shared"), None);
+        let elsewhere = |token| TenantRoutes {
+            graph_url: Some("http://elsewhere".to_owned()),
+            ..number(token)
+        };
+        assert!(account(&lines, elsewhere(None)).is_none());
+        assert!(account(&lines, elsewhere(Some("own"))).is_some());
     }
 
     #[test]

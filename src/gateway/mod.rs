@@ -21,6 +21,7 @@ pub mod lines;
 pub mod outbound;
 pub mod routes;
 pub mod simulator;
+pub mod tenancy;
 pub mod waha;
 pub mod whatsapp_cloud;
 

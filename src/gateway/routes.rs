@@ -30,8 +30,11 @@ pub struct TenantRoutes {
     /// Secrets of the tenant's own Meta app. Empty (the default): the tenant's webhooks come
     /// through the installation's app and are signed with `whatsapp_cloud.app_secrets`.
     pub app_secrets: Vec<Secret<String>>,
-    /// Token with which the tenant's numbers send. Absent: `whatsapp_cloud.access_token`.
+    /// Token with which the tenant's numbers send. Absent: `whatsapp_cloud.access_token`, unless
+    /// `graph_url` is set: a token is not shown to another server than its own.
     pub access_token: Option<Secret<String>>,
+    /// Where the tenant's Graph API is, if not at `whatsapp_cloud.graph_url`.
+    pub graph_url: Option<String>,
     /// The tenant's WAHA sessions.
     pub waha_sessions: Vec<WahaSession>,
 }

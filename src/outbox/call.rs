@@ -62,7 +62,7 @@ pub(super) async fn run(shared: &Shared, client: ClientId, ready: Ready) -> (End
     };
     metrics::histogram!(names::PROVIDER_SECONDS).record(started.elapsed().as_secs_f64());
     let patience = Patience::left(shared, &ready);
-    let (outcome, verdict) = judge(answer, &ready.picked.waiting, patience);
+    let (outcome, verdict) = judge(answer, &ready, patience);
     metrics::counter!(names::OUTBOX_MESSAGES, "outcome" => label(&outcome)).increment(1);
     let again_after = match (&outcome, &verdict) {
         (Outcome::Released { .. }, Verdict::Later { after }) => {
@@ -175,11 +175,13 @@ fn outbound(
 /// provider's words, so that a person sees why; those behind it wait.
 fn judge(
     answer: Result<Accepted, SendError>,
-    waiting: &Waiting,
+    ready: &Ready,
     patience: Patience,
 ) -> (Outcome, Verdict) {
     let again = |error: ProviderError, is_left: bool| match is_left {
-        true => Outcome::Released { bulk_id: waiting.class.bulk_id() },
+        true => {
+            Outcome::Released { bulk_id: ready.picked.waiting.class.bulk_id(), claim: ready.claim }
+        }
         false => Outcome::Failed { error },
     };
     match answer {

@@ -39,8 +39,8 @@ use crate::{
 
 /// Messages that are claimed in one append at most.
 const GROUP_MAX: usize = 64;
-/// The least time between two rounds of a number whose rate holds messages back, so that what its
-/// rate lets pass goes in groups.
+/// The least time between two rounds of a number that has only bulks to send, or whose rate holds
+/// messages back: so what may pass goes in groups. A single message never waits for it.
 const ROUND_INTERVAL: Duration = Duration::from_millis(4);
 /// How often idle lanes are put away and claims without an outcome are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -57,6 +57,8 @@ pub(super) struct Line {
     pub claims: Claims,
     /// A round is under way.
     in_round: bool,
+    /// When the last round began.
+    round_at: Option<Instant>,
     pub loading: bool,
     /// All that waited before the start was loaded.
     pub loaded_once: bool,
@@ -265,6 +267,11 @@ impl Engine {
         if line.in_round {
             return;
         }
+        let next_round = line.round_at.map_or(now, |at| at + ROUND_INTERVAL);
+        if next_round > now && !line.lane.has_single_in_line() {
+            self.wake_up(client, next_round);
+            return;
+        }
         let picked = line.lane.pick(&rates, GROUP_MAX.min(room), now);
         if picked.is_empty() {
             if let Some(at) = line.lane.next_at(&rates, now) {
@@ -273,6 +280,7 @@ impl Engine {
             return;
         }
         line.in_round = true;
+        line.round_at = Some(now);
         self.in_flight += picked.len();
         let (shared, events) = (Arc::clone(&self.shared), self.events.clone());
         self.chores.spawn(async move {

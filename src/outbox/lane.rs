@@ -131,6 +131,11 @@ impl Lane {
         self.in_flight
     }
 
+    /// Whether a single message may be the next to leave.
+    pub fn has_single_in_line(&self) -> bool {
+        !self.singles.is_empty()
+    }
+
     pub fn knows(&self, message: MessageId) -> bool {
         self.known.contains(&message)
     }
@@ -271,11 +276,15 @@ impl Lane {
         self.list(conversation, now);
     }
 
-    /// It was not claimed and waits on, at its place.
+    /// It was not claimed and waits on, at its place. Why is not known here, so its stream is read
+    /// before it is claimed.
     pub fn put_back(&mut self, conversation: ConversationId, until: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(queue) = self.queues.get_mut(&conversation) {
             queue.busy = None;
+            if let Some(first) = queue.waiting.front_mut() {
+                first.followed = false;
+            }
             self.stand_aside(conversation, until);
         }
     }

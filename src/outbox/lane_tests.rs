@@ -276,7 +276,7 @@ proptest! {
         let mut under_way: Vec<(ConversationId, u128)> = Vec::new();
         let mut settled: HashMap<ConversationId, Vec<u128>> = HashMap::new();
         let mut number = 0;
-        let mut pick = |lane: &mut Lane, under_way: &mut Vec<_>, max, now| {
+        let pick = |lane: &mut Lane, under_way: &mut Vec<_>, max, now| {
             for picked in lane.pick(&rates, max, now) {
                 let there = picked.conversation;
                 assert!(under_way.iter().all(|(other, _)| *other != there), "two of {there}");

@@ -29,7 +29,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     command::Commands,
@@ -127,6 +127,11 @@ const EVENTS_MAX: usize = 1024;
 /// Starts sending. It ends when the server drains and what is under way has ended. Answers where
 /// signals to contacts are given.
 pub fn start(deps: Deps, shutdown: &Shutdown) -> Signals {
+    spawn(deps, shutdown).0
+}
+
+/// As [`start`]; answers its tasks too, so that a test can end them as a crash does.
+fn spawn(deps: Deps, shutdown: &Shutdown) -> (Signals, [JoinHandle<()>; 3]) {
     let (signals, signals_waiting) = Signals::channel();
     let Deps { log, commands, view, lines, media, membership, clock, rates, settings } = deps;
     let shared = Arc::new(Shared {
@@ -143,10 +148,12 @@ pub fn start(deps: Deps, shutdown: &Shutdown) -> Signals {
     });
     let (events, incoming) = mpsc::channel(EVENTS_MAX);
     let (to_settle, waiting) = mpsc::channel(settle::WAITING_MAX);
-    shutdown.spawn(settle::run(Arc::clone(&shared), waiting, events.clone()));
-    shutdown.spawn(signals::run(Arc::clone(&shared), signals_waiting, shutdown.clone()));
     let from = *shared.view.projected().borrow();
-    let engine = Engine::new(shared, from, events, to_settle);
-    shutdown.spawn(engine.run(incoming, shutdown.clone()));
-    signals
+    let engine = Engine::new(Arc::clone(&shared), from, events.clone(), to_settle);
+    let tasks = [
+        shutdown.spawn(settle::run(Arc::clone(&shared), waiting, events)),
+        shutdown.spawn(signals::run(shared, signals_waiting, shutdown.clone())),
+        shutdown.spawn(engine.run(incoming, shutdown.clone())),
+    ];
+    (signals, tasks)
 }

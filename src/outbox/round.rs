@@ -41,6 +41,8 @@ pub(super) struct Ready {
     pub picked: Picked,
     /// In whose stream it was queued and claimed.
     pub stream: ConversationId,
+    /// The event by which it was claimed.
+    pub claim: EventId,
     pub to_send: ToSend,
     pub line: Line,
 }
@@ -62,6 +64,8 @@ struct Candidate {
     look: Look,
     /// Claims of ours that may have been stored.
     events: Vec<EventId>,
+    /// The one that was.
+    claim: EventId,
 }
 
 struct Round<'a> {
@@ -78,9 +82,9 @@ pub(super) async fn run(shared: &Shared, client: ClientId, picked: Vec<Picked>) 
     };
     let candidates = round.candidates(picked).await;
     for candidate in round.claim(candidates).await {
-        let Candidate { picked, to_send, look, .. } = candidate;
-        let line = line.clone();
-        round.end.ready.push(Ready { picked, stream: look.conversation, to_send, line });
+        let Candidate { picked, to_send, look, claim, .. } = candidate;
+        let (stream, line) = (look.conversation, line.clone());
+        round.end.ready.push(Ready { picked, stream, claim, to_send, line });
     }
     round.end
 }
@@ -125,7 +129,8 @@ impl Round<'_> {
         for (picked, look) in looks {
             match look {
                 Ok(Some((to_send, look))) if look.standing == Standing::Unclaimed => {
-                    candidates.push(Candidate { picked, to_send, look, events: Vec::new() });
+                    let (events, claim) = (Vec::new(), EventId(uuid::Uuid::nil()));
+                    candidates.push(Candidate { picked, to_send, look, events, claim });
                 }
                 Ok(_) => self.end.dropped.push(picked.conversation),
                 Err(error) => {
@@ -175,6 +180,7 @@ impl Round<'_> {
         let claim = |candidate: &mut Candidate| {
             let event = EventId(self.shared.clock.new_id());
             candidate.events.push(event);
+            candidate.claim = event;
             Some(Claim {
                 client: self.end.client,
                 conversation: candidate.look.conversation,
@@ -205,6 +211,7 @@ impl Round<'_> {
             match (read, candidate.look.standing) {
                 (Ok(()), Standing::Unclaimed) => left.push(candidate),
                 (Ok(()), Standing::Claimed(event)) if candidate.events.contains(&event) => {
+                    candidate.claim = event;
                     claimed.push(candidate);
                 }
                 (Ok(()), _) => self.end.dropped.push(candidate.picked.conversation),

@@ -96,8 +96,10 @@ impl Look {
                     self.standing = Standing::Claimed(event.id);
                 }
             }
-            EventData::SendReleased { message_id, .. } if *message_id == message => {
-                self.standing = Standing::Unclaimed;
+            EventData::SendReleased { message_id, claim, .. } if *message_id == message => {
+                if self.gives_back(*claim) {
+                    self.standing = Standing::Unclaimed;
+                }
             }
             EventData::SendDoubted { message_id, .. } if *message_id == message => {
                 self.standing = Standing::Doubted;
@@ -111,6 +113,17 @@ impl Look {
                 self.standing = Standing::Settled;
             }
             _ => {}
+        }
+    }
+}
+
+impl Look {
+    /// Whether the release of this claim is of the one that stands.
+    pub(super) fn gives_back(&self, claim: Option<EventId>) -> bool {
+        match (claim, self.standing) {
+            (None, _) => true,
+            (Some(claim), Standing::Claimed(standing)) => claim == standing,
+            (Some(_), _) => false,
         }
     }
 }

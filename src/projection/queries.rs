@@ -19,6 +19,7 @@ use crate::{
         message::Message,
         state::Tenant,
         stats::{Counts, Stats},
+        tenant::StoredSetup,
         time::Timestamp,
         whatsapp::WhatsApp,
     },
@@ -187,6 +188,11 @@ impl Queries {
 
     async fn tenant(&self, client: ClientId) -> Result<Tenant, QueryError> {
         self.read(move |db| lookups::tenant(db, client)).await
+    }
+
+    /// How all tenants that were set up at run time are set up.
+    pub async fn setups(&self) -> Result<Vec<StoredSetup>, QueryError> {
+        self.read(state::setups).await
     }
 
     /// Hour buckets from `from` (inclusive) to `to` (exclusive), empty hours left out.

@@ -30,6 +30,14 @@ CREATE TABLE tenant (
     floor_feed_row INTEGER NOT NULL DEFAULT 0
 );
 
+-- How tenants were set up at run time. `setup` has their credentials as they were sealed.
+CREATE TABLE setup (
+    client INTEGER PRIMARY KEY,
+    event BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    setup TEXT NOT NULL
+);
+
 CREATE TABLE conversation (
     row INTEGER PRIMARY KEY,
     client INTEGER NOT NULL,

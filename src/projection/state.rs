@@ -23,18 +23,19 @@ use super::{
     erasing,
     settings::ProjectionSettings,
     stored::{
-        Json, conversation_columns, conversation_row, key_hash, message_columns, read_conversation,
-        read_message,
+        Json, StoredUuid, conversation_columns, conversation_row, key_hash, message_columns,
+        read_conversation, read_message,
     },
     write_back::WriteBack,
 };
 use crate::domain::{
     conversation::Conversation,
     event::{Erasure, RequestAnswer},
-    ids::{ClientId, ConversationId, IdentityHash, MessageId},
+    ids::{ClientId, ConversationId, EventId, IdentityHash, MessageId},
     message::Message,
     state::{State, Tenant, Waiting},
     stats::Counts,
+    tenant::StoredSetup,
     time::Timestamp,
 };
 
@@ -369,6 +370,18 @@ impl State for FoldState {
         );
     }
 
+    fn setup(&mut self, client: ClientId) -> Option<StoredSetup> {
+        let read = find_setup(&self.connection, client);
+        self.kept(read).flatten()
+    }
+
+    fn put_setup(&mut self, setup: StoredSetup) {
+        self.execute(
+            "INSERT OR REPLACE INTO setup (client, event, at, setup) VALUES (?1, ?2, ?3, ?4)",
+            params![setup.client_id.0, setup.event.0.as_bytes(), setup.at, Json(&setup.setup)],
+        );
+    }
+
     fn put_answer(&mut self, client: ClientId, answer: &RequestAnswer, at: Timestamp) {
         self.execute(
             "INSERT OR IGNORE INTO answer (client, key, answer, at) VALUES (?1, ?2, ?3, ?4)",
@@ -549,6 +562,33 @@ pub(super) fn find_waiting(
         .prepare_cached("SELECT waiting FROM waiting WHERE client = ?1 AND key = ?2")?
         .query_row((client.0, key), |row| Ok(row.get::<_, Json<_>>(0)?.0))
         .optional()
+}
+
+pub(super) fn find_setup(
+    connection: &Connection,
+    client: ClientId,
+) -> rusqlite::Result<Option<StoredSetup>> {
+    connection
+        .prepare_cached("SELECT client, event, at, setup FROM setup WHERE client = ?1")?
+        .query_row([client.0], read_setup)
+        .optional()
+}
+
+/// All setups there are.
+pub(super) fn setups(connection: &Connection) -> rusqlite::Result<Vec<StoredSetup>> {
+    connection
+        .prepare_cached("SELECT client, event, at, setup FROM setup ORDER BY client")?
+        .query_map([], read_setup)?
+        .collect()
+}
+
+fn read_setup(row: &Row<'_>) -> rusqlite::Result<StoredSetup> {
+    Ok(StoredSetup {
+        client_id: ClientId(row.get(0)?),
+        event: EventId(row.get::<_, StoredUuid>(1)?.0),
+        at: row.get(2)?,
+        setup: row.get::<_, Json<_>>(3)?.0,
+    })
 }
 
 pub(super) fn find_answer(

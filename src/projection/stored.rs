@@ -110,7 +110,7 @@ impl FromSql for Timestamp {
 }
 
 /// 16 bytes of an id.
-struct StoredUuid(Uuid);
+pub(super) struct StoredUuid(pub Uuid);
 
 impl FromSql for StoredUuid {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {

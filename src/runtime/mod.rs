@@ -5,5 +5,6 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod keyring;
 pub mod secret;
 pub mod shutdown;

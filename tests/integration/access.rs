@@ -31,6 +31,8 @@ enum AsAnother {
     OwnOnly,
     /// A stream of its own events.
     OwnStream,
+    /// That it has no provider, as tenant 1 has none here.
+    NotConnected,
 }
 
 struct Case {
@@ -62,7 +64,7 @@ const OPEN: [&str; 8] = [
 ];
 
 fn cases() -> Vec<Case> {
-    use AsAnother::{NotFound, OwnOnly, OwnStream};
+    use AsAnother::{NotConnected, NotFound, OwnOnly, OwnStream};
     let message = json!({
         "wa_message_id": "access-1", "contact": {"phone": "56911112222"}, "type": "text", "text": "hi",
         "timestamp": "2026-11-24T10:15:30.123Z"
@@ -75,6 +77,9 @@ fn cases() -> Vec<Case> {
         case("get_conversation", read, NotFound),
         with_body(case("change_conversation", write, NotFound), json!({"status": "closed"})),
         case("list_messages", read, NotFound),
+        with_body(case("send_message", write, NotFound), json!({"text": "hi"})),
+        case("retry_message", write, NotFound),
+        case("list_templates", read, NotConnected),
         case("mark_read", write, NotFound),
         case("erase_personal_data", Some("tenant:write"), NotFound),
         with_body(case("upload_media", write, OwnOnly), json!({"a": "file of text"})),
@@ -90,6 +95,8 @@ fn cases() -> Vec<Case> {
             case("set_whatsapp_state", Some("tenant:write"), OwnOnly),
             json!({"status": "connected"}),
         ),
+        case("get_tenant", Some("tenant:write"), NotFound),
+        with_body(case("set_tenant", Some("tenant:write"), NotFound), json!({"time_zone": "UTC"})),
         case("create_ticket", None, OwnOnly),
         with_body(
             case("ingest_messages", Some("ingest:write"), OwnOnly),
@@ -163,6 +170,8 @@ impl Server {
             false => id.to_string(),
         };
         let path = operation.path.replace("{id}", &id);
+        let path = path.replace("{client_id}", "1");
+        let path = path.replace("{message_id}", &uuid::Uuid::nil().to_string());
         let url = format!("{}{path}", self.process.base());
         let mut request = self.client.request(operation.method.clone(), url);
         if let Some(body) = &case.body {
@@ -203,9 +212,11 @@ async fn code_of(response: Response) -> (u16, String) {
     (status, problem["code"].as_str().unwrap_or_default().to_owned())
 }
 
-/// A token with all scopes but `missing`.
+/// A token with all scopes but `missing`; without `messages:write` it is not the bot's either.
 fn without(tenant: u32, missing: &str) -> String {
-    let scopes: Vec<&str> = ALL_SCOPES.split_whitespace().filter(|s| *s != missing).collect();
+    let bots = if missing == "messages:write" { "bot:write" } else { missing };
+    let scopes = ALL_SCOPES.split_whitespace().filter(|scope| *scope != missing && *scope != bots);
+    let scopes: Vec<&str> = scopes.collect();
     mint_token(tenant, Some(&scopes.join(" ")))
 }
 
@@ -286,6 +297,9 @@ async fn as_another(server: &Server, operation: &Operation, case: &Case, id: &Va
             let body = answer.text().await.expect("a body");
             assert!(status.is_success(), "{name}: {status} {body}");
             assert!(!body.contains(MARK), "{name} shows another tenant's message");
+        }
+        AsAnother::NotConnected => {
+            assert_eq!(code_of(answer).await, (409, "not_connected".to_owned()), "{name}");
         }
         AsAnother::OwnStream => {
             assert_eq!(answer.status(), StatusCode::OK, "{name}");

@@ -13,6 +13,7 @@ mod peers;
 mod prometheus;
 mod rest;
 mod schemathesis;
+mod sending;
 mod stop;
 mod webhooks;
 

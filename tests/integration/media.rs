@@ -134,7 +134,10 @@ async fn an_upload_is_given_back_whole_and_in_parts() {
     let stale = stale.header("if-range", "\"other\"").send().await.unwrap();
     assert_eq!(stale.status(), StatusCode::OK);
     let head = world.request(Method::HEAD, &location).send().await.unwrap();
-    assert_eq!((head.status(), header_of(&head, header::CONTENT_LENGTH)), (StatusCode::OK, "300000".to_owned()));
+    assert_eq!(
+        (head.status(), header_of(&head, header::CONTENT_LENGTH)),
+        (StatusCode::OK, "300000".to_owned())
+    );
 
     // Another tenant, nobody, and whoever may not read.
     let get = |token: Option<String>| {

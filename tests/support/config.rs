@@ -33,13 +33,15 @@ pub struct TestConfig {
     pub tenants: usize,
     /// Port to listen on; 0 takes a free one.
     pub port: u16,
+    /// More of the `[whatsapp_cloud]` table.
+    pub cloud: String,
     /// More TOML, after the tables that are here.
     pub more: String,
 }
 
 impl Default for TestConfig {
     fn default() -> Self {
-        Self { tenants: 2, port: 0, more: String::new() }
+        Self { tenants: 2, port: 0, cloud: String::new(), more: String::new() }
     }
 }
 
@@ -52,9 +54,11 @@ impl TestConfig {
              [rate_limits]\nenabled = false\n\
              [auth]\nsecret = {JWT_SECRET:?}\n\
              [whatsapp_cloud]\nverify_token = {VERIFY_TOKEN:?}\napp_secrets = [{APP_SECRET:?}]\n\
+             {cloud}\n\
              [waha]\nhmac_key = {WAHA_KEY:?}\n{more}\n",
             data = folder.join("data"),
             port = self.port,
+            cloud = self.cloud,
             more = self.more,
         );
         for tenant in 1..=self.tenants {

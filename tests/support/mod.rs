@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod follower;
+pub mod provider;
 pub mod server;
 
 use std::path::PathBuf;

@@ -33,6 +33,9 @@ const DESCRIPTION: &str = "Realtime backend for WhatsApp CRMs: webhooks in, one 
 /// Schemas whose optional members are left out instead of `null`.
 const LEFT_OUT_WHEN_ABSENT: [&str; 3] = ["ProblemBody", "FieldError", "MessageStatusUpdatedData"];
 
+/// Operations that things may stand in the way of: no way to send, a closed window, a person.
+const MAY_CONFLICT: [&str; 3] = ["send_message", "retry_message", "list_templates"];
+
 /// Members that are ids of ours, by schema.
 pub(super) const UUIDS: [(&str, &str); 11] = [
     ("Media", "id"),
@@ -165,6 +168,10 @@ fn statuses_of(operation: &Map<String, Value>) -> BTreeSet<u16> {
     }
     if has_parameter("Idempotency-Key") {
         statuses.insert(422);
+    }
+    let id = operation.get("operationId").and_then(Value::as_str);
+    if id.is_some_and(|id| MAY_CONFLICT.contains(&id)) {
+        statuses.insert(409);
     }
     let takes_body = operation.contains_key("requestBody");
     match (operation["tags"][0].as_str(), takes_body) {

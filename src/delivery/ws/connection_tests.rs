@@ -117,6 +117,7 @@ impl Desk for FakeDesk {
         let seconds: i64 = seconds.parse().expect("a number");
         let scopes = match scopes {
             "read" => Scopes::EVENTS_READ,
+            "bot" => Scopes::EVENTS_READ.with(Scopes::BOT_WRITE),
             "write" => Scopes::EVENTS_READ.with(Scopes::MESSAGES_WRITE),
             _ => Scopes::default(),
         };
@@ -344,10 +345,36 @@ async fn a_reader_may_not_write_and_lives_on() {
     client.say(json!({"type": "mark_read", "ref": 1, "data": {"conversation_id": 1}})).await;
     let refused = client.next().await;
     assert_eq!(refused["data"]["code"], "scope_missing", "{refused}");
-    client.say(json!({"type": "send_message", "ref": "x", "data": {}})).await;
-    assert_eq!(client.next().await["data"]["code"], "not_available");
+    for (command, data) in [
+        ("send_message", json!({"conversation_id": 1, "text": "hola"})),
+        ("typing", json!({"conversation_id": 1, "typing": true})),
+    ] {
+        client.say(json!({"type": command, "ref": "x", "data": data})).await;
+        assert_eq!(client.next().await["data"]["code"], "scope_missing", "{command}");
+    }
     client.say(json!({"type": "ping"})).await;
     assert_eq!(client.next().await["type"], "pong");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_is_sent_and_acknowledged_with_itself() {
+    let server = start(WebSocketSettings::default());
+    for token in ["ann.write.9000", "bot.bot.9000"] {
+        let mut client = server.connect(token, "").await;
+        client.hello().await;
+        let data = json!({"conversation_id": 1, "text": "hola"});
+        client.say(json!({"type": "send_message", "ref": 7, "data": data})).await;
+        let cursor = format!("{EPOCH}-124-0");
+        let expected = json!({"ref": 7, "message": {"text": "hola"}, "cursor": cursor});
+        assert_eq!(client.next().await["data"], expected);
+        let data = json!({"conversation_id": 2, "text": "hola"});
+        client.say(json!({"type": "send_message", "ref": 8, "data": data})).await;
+        assert_eq!(client.next().await["data"]["code"], "window_closed");
+        let data = json!({"conversation_id": 1, "typing": true});
+        client.say(json!({"type": "typing", "ref": 9, "data": data})).await;
+        assert_eq!(client.next().await["data"], json!({"ref": 9}));
+    }
     server.stop().await;
 }
 

@@ -134,6 +134,10 @@ impl<S: State> Folding<'_, S> {
             }
             EventData::WhatsappStateChanged { .. } => self.whatsapp_state_changed(),
             EventData::DayStarted { date, time_zone } => self.day_started(date, time_zone),
+            EventData::TenantSetUp(setup) => self.tenant_set_up(setup),
+            EventData::CredentialsResealed { replaces, sealed } => {
+                self.credentials_resealed(*replaces, sealed);
+            }
             EventData::RequestAnswered(answer) => {
                 self.state.put_answer(self.event.client_id, answer, self.event.time);
             }

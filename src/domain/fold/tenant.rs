@@ -4,9 +4,11 @@ use super::{Folding, erasure::ERASED_KEPT_MS};
 use crate::domain::{
     bot::{Bot, BotMode},
     event::EventData,
+    ids::EventId,
     public::PublicEvent,
     state::State,
     stats::Counts,
+    tenant::{Sealed, StoredSetup, TenantSetup},
     whatsapp::WhatsApp,
 };
 
@@ -54,6 +56,25 @@ impl<S: State> Folding<'_, S> {
             *known = told;
             self.public.push(PublicEvent::WhatsappStatusChanged);
         }
+    }
+
+    /// Nobody follows a setup on the feed: it is read where it is used.
+    pub(super) fn tenant_set_up(&mut self, setup: &TenantSetup) {
+        self.state.put_setup(StoredSetup {
+            client_id: self.event.client_id,
+            event: self.event.id,
+            at: self.event.time,
+            setup: setup.clone(),
+        });
+    }
+
+    /// A sealing of an earlier setup is of no use any more: who set the tenant up anew was faster.
+    pub(super) fn credentials_resealed(&mut self, replaces: EventId, sealed: &Sealed) {
+        let known = self.state.setup(self.event.client_id);
+        let Some(mut known) = known.filter(|known| known.event == replaces) else { return };
+        known.event = self.event.id;
+        known.setup.credentials = Some(sealed.clone());
+        self.state.put_setup(known);
     }
 
     /// Begins `today` anew, once for each date however many instances say so, and forgets what is

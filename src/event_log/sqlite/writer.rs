@@ -70,8 +70,7 @@ pub(super) fn start(
 ) -> Result<thread::JoinHandle<()>, LogError> {
     let checkpoints = Checkpoints::start(path, &mut connection)?;
     let started = thread::Builder::new().name("event-log".to_owned()).spawn(move || {
-        let mut writer =
-            Writer { connection, queue, shared, checkpoints, journal_is_due: false };
+        let mut writer = Writer { connection, queue, shared, checkpoints, journal_is_due: false };
         let closing = writer.run();
         writer.end();
         drop(lock);

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     cast::{BOT_PAUSES, CUSTOMERS, TOPICS, Turn},
     payloads::{self, CloudMessage},
+    provider::media,
 };
 use crate::domain::{bot::BotMode, time::Timestamp};
 
@@ -162,17 +163,17 @@ impl Story {
                 self.customer_writes(customer, "text", json!({"body": text}), replies, now)
             }
             Turn::Photo(caption) => {
-                let mut body = self.medium("image/jpeg");
+                let mut body = Self::medium(media::SAMPLE_IMAGE);
                 body["caption"] = json!(caption);
                 self.customer_writes(customer, "image", body, false, now)
             }
             Turn::Voice => {
-                let mut body = self.medium("audio/ogg; codecs=opus");
+                let mut body = Self::medium(media::SAMPLE_AUDIO);
                 body["voice"] = json!(true);
                 self.customer_writes(customer, "audio", body, false, now)
             }
             Turn::Document(filename) => {
-                let mut body = self.medium("application/pdf");
+                let mut body = Self::medium(media::SAMPLE_DOCUMENT);
                 body["filename"] = json!(filename);
                 self.customer_writes(customer, "document", body, false, now)
             }
@@ -194,9 +195,10 @@ impl Story {
         }
     }
 
-    fn medium(&mut self, mime_type: &str) -> Value {
-        let id = self.rng.random_range(1_000_000_000_000_000u64..9_000_000_000_000_000);
-        json!({"id": id.to_string(), "mime_type": mime_type, "sha256": "demo"})
+    /// One of the provider's samples, so that it can be fetched.
+    fn medium(id: &str) -> Value {
+        let (mime_type, bytes) = media::sample(id).unwrap_or_default();
+        json!({"id": id, "mime_type": mime_type, "sha256": media::sha256_base64(&bytes)})
     }
 
     fn customer_writes(

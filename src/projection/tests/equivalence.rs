@@ -21,7 +21,7 @@ use crate::{
         CommittedBatch, PublicFrame,
         encode::{self, Envelope},
         feed_pages,
-        state::{find_answer, find_message, find_waiting, read_tenant},
+        state::{find_answer, find_message, find_waiting, read_tenant, setups},
         stored::{
             Json, conversation_columns, key_hash, message_columns, read_conversation, read_message,
         },
@@ -79,6 +79,9 @@ pub(super) fn stored_state(connection: &Connection) -> MemoryState {
         state.identities.insert(key, ConversationId(row.get(2)?));
         Ok(())
     });
+    for setup in setups(connection).unwrap() {
+        state.setups.insert(setup.client_id, setup);
+    }
     each(connection, "SELECT client, key, at FROM answer", |row| {
         let (client, key) = (ClientId(row.get(0)?), row.get::<_, String>(1)?);
         let answer = find_answer(connection, client, &key)?.unwrap();
@@ -118,6 +121,7 @@ pub(super) fn differences(stored: &MemoryState, expected: &MemoryState) -> Vec<S
     }
     let mut out = Vec::new();
     compare(&mut out, &stored.tenants, &expected.tenants);
+    compare(&mut out, &stored.setups, &expected.setups);
     compare(&mut out, &stored.conversations, &expected.conversations);
     compare(&mut out, &stored.messages, &expected.messages);
     compare(&mut out, &stored.message_keys, &expected.message_keys);

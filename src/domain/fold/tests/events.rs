@@ -98,6 +98,7 @@ pub(super) fn send_released(number: u128) -> EventData {
         conversation_id: ConversationId(1),
         message_id: message_id(number),
         bulk_id: None,
+        claim: None,
     }
 }
 

@@ -151,6 +151,7 @@ fn words(event: &PublicEvent) -> String {
 fn snapshot(state: &MemoryState) -> MemoryState {
     MemoryState {
         tenants: state.tenants.clone(),
+        setups: state.setups.clone(),
         conversations: state.conversations.clone(),
         messages: state.messages.clone(),
         message_keys: state.message_keys.clone(),

@@ -1,5 +1,7 @@
 //! Messages that we send: queued, claimed, accepted, and then told of by the provider.
 
+use proptest::{prelude::*, sample::Index};
+
 use super::{events::*, *};
 use crate::domain::{
     conversation::CLAIMED_MAX,
@@ -269,4 +271,93 @@ fn a_persons_answer_is_noted_and_no_one_elses() {
     world.actor = "waha";
     world.when(echoed(7, 7200));
     assert_eq!(world.conversation(1).person_answered_at, Some(NOON.plus_ms(HOUR_MS)));
+}
+
+/// How an outbox may go about one message: its claims, and how the last one ended.
+fn attempts() -> impl Strategy<Value = Vec<EventData>> {
+    let claim = prop_oneof![
+        // Sent back, and tried again.
+        Just(vec![send_started(7), send_released(7)]),
+        // In doubt, and sent again by a person.
+        Just(vec![send_started(7), send_doubted(7), send_released(7)]),
+    ];
+    let end = prop_oneof![
+        Just(vec![send_started(7), accepted(7, 10)]),
+        Just(vec![send_started(7), refused(7, 10)]),
+        Just(vec![send_started(7), send_doubted(7)]),
+        Just(vec![send_started(7)]),
+        Just(vec![]),
+    ];
+    (proptest::collection::vec(claim, 0..3), end)
+        .prop_map(|(claims, end)| claims.into_iter().flatten().chain(end).collect())
+}
+
+/// What the provider tells meanwhile: by our id or by its own.
+fn told_meanwhile() -> impl Strategy<Value = Vec<(EventData, Index)>> {
+    let status = prop_oneof![
+        Just(EventData::MessageSent as fn(StatusChange) -> EventData),
+        Just(EventData::MessageDelivered as fn(StatusChange) -> EventData),
+        Just(EventData::MessageRead as fn(StatusChange) -> EventData),
+        Just(EventData::MessageFailed as fn(StatusChange) -> EventData),
+    ];
+    let told = (status, any::<bool>(), any::<Index>()).prop_map(|(status, by_our_id, place)| {
+        let change = if by_our_id { with_our_id(7, 20) } else { told(7, 20) };
+        let event = match status(change) {
+            EventData::MessageFailed(change) => {
+                EventData::MessageFailed(StatusChange { error: Some(error(131_026)), ..change })
+            }
+            other => other,
+        };
+        (event, place)
+    });
+    proptest::collection::vec(told, 0..6)
+}
+
+fn rank(status: MessageStatus) -> usize {
+    use MessageStatus::{Delivered, Failed, Queued, Read, Received, Sent};
+    let order = [Received, Queued, Sent, Failed, Delivered, Read];
+    order.iter().position(|one| *one == status).expect("one of them")
+}
+
+proptest! {
+    /// Through all attempts to send it and all that is told of it, a message only comes further,
+    /// and ends as the furthest that was told of it.
+    #[test]
+    fn a_status_only_comes_further_through_sending(
+        attempts in attempts(),
+        meanwhile in told_meanwhile(),
+    ) {
+        let mut log = attempts;
+        for (event, place) in meanwhile {
+            log.insert(place.index(log.len() + 1), event);
+        }
+        let mut world = World::given([queued(7, Sender::Agent)]);
+        let mut furthest = MessageStatus::Queued;
+        for event in log {
+            let before = world.message(7).clone();
+            let public = world.when(event);
+            let after = world.message(7);
+            prop_assert!(rank(after.status) >= rank(before.status), "{before:?} {after:?}");
+            prop_assert!(!after.send_started || after.status == MessageStatus::Queued);
+            let is_failed = after.status == MessageStatus::Failed;
+            let in_doubt = after.error.as_ref().is_some_and(|error| error.code == IN_DOUBT_CODE);
+            prop_assert_eq!(after.error.is_some(), is_failed || in_doubt);
+            prop_assert!(!in_doubt || after.send_started);
+            for told in public {
+                if let PublicEvent::MessageStatusUpdated { status, error, .. } = told {
+                    prop_assert_eq!((status, &error), (after.status, &after.error));
+                    prop_assert!(after.status != before.status || after.error != before.error);
+                }
+            }
+            furthest = after.status;
+        }
+        prop_assert_eq!(world.message(7).status, furthest);
+        let stats = world.tenant().stats.clone();
+        prop_assert_eq!(stats.queued, i64::from(furthest == MessageStatus::Queued));
+        prop_assert_eq!(stats.totals.failed, i64::from(furthest == MessageStatus::Failed));
+        let is_read = furthest == MessageStatus::Read;
+        prop_assert_eq!(stats.totals.read, i64::from(is_read));
+        let is_delivered = is_read || furthest == MessageStatus::Delivered;
+        prop_assert_eq!(stats.totals.delivered, i64::from(is_delivered));
+    }
 }

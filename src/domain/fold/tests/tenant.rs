@@ -4,7 +4,11 @@ use serde_json::json;
 
 use super::{events::*, *};
 use crate::domain::{
-    bot::BotMode, event::RequestAnswer, message::Sender, whatsapp::WhatsAppStatus,
+    bot::BotMode,
+    event::RequestAnswer,
+    message::Sender,
+    tenant::{Sealed, TenantSetup},
+    whatsapp::WhatsAppStatus,
 };
 
 fn bot(status: BotMode, reason: Option<&str>) -> EventData {
@@ -57,6 +61,53 @@ fn whatsapps_state_is_told_when_anything_of_it_changes() {
     assert_eq!(world.hears(state(Some("2@b"))), ["whatsapp"]);
     assert_eq!(world.hears(state(None)), ["whatsapp"]);
     assert_eq!(world.tenant().whatsapp.qr, None);
+}
+
+fn set_up(time_zone: &str, key_id: &str) -> EventData {
+    EventData::TenantSetUp(TenantSetup {
+        time_zone: Some(time_zone.to_owned()),
+        credentials: Some(sealed(key_id)),
+        ..TenantSetup::default()
+    })
+}
+
+fn sealed(key_id: &str) -> Sealed {
+    Sealed { key_id: key_id.to_owned(), nonce: String::new(), ciphertext: String::new() }
+}
+
+#[test]
+fn a_setup_replaces_the_one_before_and_nobody_hears_of_it() {
+    let mut world = World::new();
+    assert_eq!(world.when(set_up("America/Lima", "a")), []);
+    assert_eq!(world.when(set_up("UTC", "a")), []);
+    let setup = world.state.setups[&TENANT].clone();
+    assert_eq!((setup.setup.time_zone.as_deref(), setup.at), (Some("UTC"), world.now));
+}
+
+#[test]
+fn credentials_are_resealed_only_as_long_as_the_setup_holds() {
+    let mut world = World::new();
+    let mut hear = |id: u128, data| {
+        let event = Event { id: event_id(id), ..event_of(TENANT, NOON, "system", data) };
+        assert_eq!(fold_checked(&mut world.state, &event), []);
+        world.state.setups[&TENANT].clone()
+    };
+    let resealed = |replaces| EventData::CredentialsResealed {
+        replaces: event_id(replaces),
+        sealed: sealed("new"),
+    };
+    hear(1, set_up("UTC", "old"));
+    let setup = hear(2, resealed(1));
+    assert_eq!(setup.event, event_id(2), "another one, so that every instance takes it in");
+    assert_eq!(setup.setup.credentials, Some(sealed("new")));
+    assert_eq!(setup.setup.time_zone.as_deref(), Some("UTC"));
+    let setup = hear(3, set_up("America/Lima", "newer"));
+    assert_eq!(hear(4, resealed(1)), setup);
+    assert_eq!(hear(5, resealed(2)), setup);
+}
+
+fn event_id(number: u128) -> EventId {
+    EventId(Uuid::from_u128(number))
 }
 
 #[test]
