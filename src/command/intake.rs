@@ -12,7 +12,7 @@ use super::{
     conversation_stream,
     directory::{PlaceError, Placed, Placing, Settled, Telling, Told},
     idempotency::Keyed,
-    recent::Key,
+    recent::{Key, Recent},
 };
 use crate::{
     domain::{
@@ -21,6 +21,7 @@ use crate::{
         ids::{ClientId, ConversationId, MessageId, Position},
         intake::{Intake, IntakeAmendment, IntakeMessage, IntakeStatus},
         message::{Direction, MessageStatus},
+        time::Timestamp,
         whatsapp::{WhatsApp, WhatsAppStatus},
     },
     event_log::{Append, AppendError, Expected, StreamName},
@@ -70,8 +71,10 @@ impl Commands {
             let reason = format!("at most {INTAKE_ITEMS_MAX} items at once");
             return Err(CommandError::Invalid { field: "items", reason });
         }
-        let (items, told_by_words) = self.with_preferences(client, items);
-        let mut work = self.sort(client, actor, items).await?;
+        self.heed_erasures().await?;
+        let recent = self.recent.load_full();
+        let (items, told_by_words) = self.with_preferences(client, &recent, items);
+        let mut work = self.sort(client, actor, &recent, items).await?;
         let contacts = std::mem::take(&mut work.contacts);
         let work = Arc::new(work);
         let finish = {
@@ -86,7 +89,7 @@ impl Commands {
             Err(PlaceError::Conflict) => return Err(CommandError::Unavailable),
             Err(PlaceError::Failed(error)) => return Err(error),
         };
-        let mut outcomes = self.outcomes(client, &work, &settled);
+        let mut outcomes = outcomes(client, &work, &settled, &recent);
         let mut told_by_words = told_by_words.into_iter();
         outcomes.retain(|_| told_by_words.next() != Some(true));
         Ok(outcomes)
@@ -128,6 +131,7 @@ impl Commands {
         &self,
         client: ClientId,
         actor: &Actor,
+        recent: &Recent,
         items: Vec<Intake>,
     ) -> Result<Work, CommandError> {
         let mut work = Work {
@@ -140,8 +144,10 @@ impl Commands {
         let mut state = None;
         for item in &items {
             let key = self.key_of(client, item);
-            let known = key.is_some_and(|key| self.recent.get(&key).is_some() || !seen.insert(key));
-            let step = if known {
+            let known = key.is_some_and(|key| recent.get(&key).is_some() || !seen.insert(key));
+            let step = if self.is_of_the_erased_past(client, item) {
+                Step::Duplicate
+            } else if known {
                 self.repeated(client, item, &mut work.contacts)
             } else {
                 self.step(client, actor, item, &mut work.contacts, &mut state).await?
@@ -172,9 +178,20 @@ impl Commands {
             Intake::Status { contact, status } => {
                 match self.conversation_of(client, status.message_id, &status.dedupe_key).await? {
                     Some(id) => Step::In(id),
+                    None if self.was_erased(client, contact).is_some() => {
+                        self.of_erased(client, contact).await?
+                    }
                     None => {
                         told(contact, Telling::Filling).map_or(Step::In(NOBODY), Step::ForContact)
                     }
+                }
+            }
+            Intake::Amendment { contact, amendment }
+                if self.was_erased(client, contact).is_some() =>
+            {
+                match self.conversation_of(client, None, &amendment.target).await? {
+                    Some(id) => Step::In(id),
+                    None => self.of_erased(client, contact).await?,
                 }
             }
             Intake::Amendment { contact, amendment } => {
@@ -213,6 +230,26 @@ impl Commands {
                 raw: raw.clone(),
             })),
         })
+    }
+
+    /// When somebody known by one of these names was erased.
+    pub(super) fn was_erased(&self, client: ClientId, contact: &Contact) -> Option<Timestamp> {
+        self.erased.since(client, &self.core.hasher.identities(client, contact))
+    }
+
+    /// A message that was written before its contact was erased is gone, whenever it is told:
+    /// providers repeat themselves, and histories are imported.
+    fn is_of_the_erased_past(&self, client: ClientId, item: &Intake) -> bool {
+        let Intake::Message { contact, message } = item else { return false };
+        self.was_erased(client, contact).is_some_and(|at| message.sent_at <= at)
+    }
+
+    /// What speaks of a message that is not here, of a contact that was erased: it is of an
+    /// erased message, unless they have written since.
+    async fn of_erased(&self, client: ClientId, contact: &Contact) -> Result<Step, CommandError> {
+        let identities = self.core.hasher.identities(client, contact);
+        let now = self.directory.find(client, &identities).await?;
+        Ok(now.map_or(Step::Duplicate, Step::In))
     }
 
     /// Adds the contact to those that are to be placed, unless nothing tells who it is.
@@ -266,7 +303,7 @@ impl Commands {
         id: Option<MessageId>,
         dedupe_key: &str,
     ) -> Result<Option<ConversationId>, CommandError> {
-        if let Some(id) = self.recent.get(&self.message_key(client, dedupe_key)) {
+        if let Some(id) = self.recent.load().get(&self.message_key(client, dedupe_key)) {
             return Ok(Some(id));
         }
         if let Some(id) = id
@@ -302,8 +339,8 @@ impl Commands {
         Ok(step)
     }
 
-    pub(super) fn is_recent(&self, client: ClientId, item: &Intake) -> bool {
-        self.key_of(client, item).is_some_and(|key| self.recent.get(&key).is_some())
+    pub(super) fn is_recent(&self, client: ClientId, recent: &Recent, item: &Intake) -> bool {
+        self.key_of(client, item).is_some_and(|key| recent.get(&key).is_some())
     }
 
     pub(super) fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {
@@ -324,27 +361,32 @@ impl Commands {
         };
         Some((client, self.core.hasher.recent_key(client, kind, key)))
     }
+}
 
-    /// Tells what became of each thing, and remembers what is durable now.
-    fn outcomes(&self, client: ClientId, work: &Work, settled: &Settled) -> Vec<IntakeOutcome> {
-        let mut finished = settled.finished.iter().map(|appended| appended.position);
-        let mut outcomes = Vec::with_capacity(work.steps.len());
-        for (step, key) in work.steps.iter().zip(&work.keys) {
-            let (position, id) = match step {
-                Step::Duplicate => (None, None),
-                Step::Telling(contact) => (settled.told_at[*contact], None),
-                Step::ForContact(contact) => (finished.next(), settled.placed[*contact].id),
-                Step::In(id) => (finished.next(), Some(*id)),
-                Step::Tenant(_) => (finished.next(), None),
-            };
-            if let (Some(key), Some(id), Some(_)) = (key, id, position) {
-                debug_assert_eq!(key.0, client);
-                self.recent.remember(*key, id);
-            }
-            outcomes.push(position.map_or(IntakeOutcome::Duplicate, IntakeOutcome::Stored));
+/// Tells what became of each thing, and remembers what is durable now.
+fn outcomes(
+    client: ClientId,
+    work: &Work,
+    settled: &Settled,
+    recent: &Recent,
+) -> Vec<IntakeOutcome> {
+    let mut finished = settled.finished.iter().map(|appended| appended.position);
+    let mut outcomes = Vec::with_capacity(work.steps.len());
+    for (step, key) in work.steps.iter().zip(&work.keys) {
+        let (position, id) = match step {
+            Step::Duplicate => (None, None),
+            Step::Telling(contact) => (settled.told_at[*contact], None),
+            Step::ForContact(contact) => (finished.next(), settled.placed[*contact].id),
+            Step::In(id) => (finished.next(), Some(*id)),
+            Step::Tenant(_) => (finished.next(), None),
+        };
+        if let (Some(key), Some(id), Some(_)) = (key, id, position) {
+            debug_assert_eq!(key.0, client);
+            recent.remember(*key, id);
         }
-        outcomes
+        outcomes.push(position.map_or(IntakeOutcome::Duplicate, IntakeOutcome::Stored));
     }
+    outcomes
 }
 
 impl Work {

@@ -33,6 +33,7 @@ pub struct FoldView {
     state: Mutex<MemoryState>,
     projected: watch::Sender<Position>,
     held: watch::Sender<bool>,
+    erasures: watch::Sender<u64>,
 }
 
 impl FoldView {
@@ -41,6 +42,7 @@ impl FoldView {
             state: Mutex::default(),
             projected: watch::channel(Position::START).0,
             held: watch::channel(false).0,
+            erasures: watch::channel(0).0,
         });
         tokio::spawn({
             let view = Arc::clone(&view);
@@ -52,6 +54,10 @@ impl FoldView {
                     for record in records.iter() {
                         fold(&mut *view.state.lock(), &record.event);
                     }
+                    let erased = records.iter().filter(|record| {
+                        matches!(record.event.data, EventData::PersonalDataErased(_))
+                    });
+                    view.erasures.send_modify(|told| *told += erased.count() as u64);
                     let last = records.last().expect("at least one").position;
                     view.projected.send_replace(last);
                 }
@@ -102,7 +108,8 @@ impl View for FoldView {
         client: ClientId,
     ) -> Result<Option<ConversationId>, QueryError> {
         let state = self.state.lock();
-        let own = state.conversations.keys().filter(|(owner, _)| *owner == client);
+        let known = state.conversations.keys().chain(&state.erased);
+        let own = known.filter(|(owner, _)| *owner == client);
         Ok(own.map(|(_, id)| *id).max())
     }
 
@@ -131,6 +138,49 @@ impl View for FoldView {
     ) -> Result<Option<ConversationId>, QueryError> {
         let message = self.state.lock().message_by_key(client, dedupe_key);
         Ok(message.map(|message| message.conversation_id))
+    }
+
+    fn erasures(&self) -> watch::Receiver<u64> {
+        self.erasures.subscribe()
+    }
+
+    async fn is_erased(&self, client: ClientId, id: ConversationId) -> Result<bool, QueryError> {
+        Ok(self.state.lock().is_erased(client, id))
+    }
+
+    async fn erased_identities(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError> {
+        let state = self.state.lock();
+        let all = state.erased_identities.iter().map(|((client, hash), at)| (*client, *hash, *at));
+        Ok(all.take(limit).collect())
+    }
+
+    async fn with_merged(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Vec<ConversationId>, QueryError> {
+        let mut state = self.state.lock();
+        let ids: Vec<_> =
+            state.conversations.keys().filter(|(owner, _)| *owner == client).collect();
+        let ids: Vec<ConversationId> = ids.into_iter().map(|(_, id)| *id).collect();
+        let others = ids.into_iter().filter(|other| *other != id);
+        let others: Vec<_> =
+            others.filter(|other| alive(&mut state, client, *other) == id).collect();
+        Ok(std::iter::once(id).chain(others).collect())
+    }
+
+    async fn identities_of(
+        &self,
+        client: ClientId,
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<IdentityHash>, QueryError> {
+        let state = self.state.lock();
+        let own =
+            state.identities.iter().filter(|((owner, _), id)| *owner == client && ids.contains(id));
+        Ok(own.map(|((_, hash), _)| *hash).collect())
     }
 
     async fn bot(&self, client: ClientId) -> Result<Bot, QueryError> {

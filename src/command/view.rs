@@ -14,6 +14,7 @@ use crate::{
         conversation::Conversation,
         ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId, Position},
         message::Message,
+        time::Timestamp,
         whatsapp::WhatsApp,
     },
     projection::queries::{Queries, QueryError},
@@ -62,6 +63,31 @@ pub trait View: Send + Sync + 'static {
         client: ClientId,
         dedupe_key: &str,
     ) -> Result<Option<ConversationId>, QueryError>;
+
+    /// How many persons were erased since the start; changes once the view is free of them.
+    fn erasures(&self) -> watch::Receiver<u64>;
+
+    async fn is_erased(&self, client: ClientId, id: ConversationId) -> Result<bool, QueryError>;
+
+    /// Identities that are known to be erased and since when, newest first, at most `limit`.
+    async fn erased_identities(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError>;
+
+    /// The conversation and all that were merged into it, itself first.
+    async fn with_merged(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Vec<ConversationId>, QueryError>;
+
+    /// The identities that lead to any of these conversations.
+    async fn identities_of(
+        &self,
+        client: ClientId,
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<IdentityHash>, QueryError>;
 
     async fn bot(&self, client: ClientId) -> Result<Bot, QueryError>;
 
@@ -124,6 +150,37 @@ impl View for Queries {
     ) -> Result<Option<ConversationId>, QueryError> {
         let message = Queries::message_by_key(self, client, dedupe_key).await?;
         Ok(message.map(|message| message.conversation_id))
+    }
+
+    fn erasures(&self) -> watch::Receiver<u64> {
+        Queries::erasures(self)
+    }
+
+    async fn is_erased(&self, client: ClientId, id: ConversationId) -> Result<bool, QueryError> {
+        Queries::is_erased(self, client, id).await
+    }
+
+    async fn erased_identities(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError> {
+        Queries::erased_identities(self, limit).await
+    }
+
+    async fn with_merged(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Vec<ConversationId>, QueryError> {
+        Queries::with_merged(self, client, id).await
+    }
+
+    async fn identities_of(
+        &self,
+        client: ClientId,
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<IdentityHash>, QueryError> {
+        Queries::identities_of(self, client, ids).await
     }
 
     async fn bot(&self, client: ClientId) -> Result<Bot, QueryError> {

@@ -264,7 +264,7 @@ pub(super) fn identities(
         .collect()
 }
 
-/// Registered ones count before they are opened.
+/// Registered ones count before they are opened, and erased ones for ever.
 pub(super) fn highest_conversation(
     connection: &Connection,
     client: ClientId,
@@ -281,8 +281,11 @@ pub(super) fn highest_conversation(
     let registered: Option<u32> = connection
         .prepare_cached("SELECT max(conversation) FROM identity WHERE client = ?1")?
         .query_row([client.0], |row| row.get(0))?;
+    let erased: Option<u32> = connection
+        .prepare_cached("SELECT max(conversation) FROM erased WHERE client = ?1")?
+        .query_row([client.0], |row| row.get(0))?;
     let opened = opened.map(|row| row as u32);
-    Ok(opened.max(registered).map(ConversationId))
+    Ok(opened.max(registered).max(erased).map(ConversationId))
 }
 
 pub(super) fn sql_limit(limit: usize) -> i64 {

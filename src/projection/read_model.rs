@@ -31,7 +31,7 @@ const WAL_PAGES: u32 = 4096;
 /// The write-ahead log's file is cut to this size after a longer reader let it grow.
 const WAL_BYTES_KEPT: i64 = 64 << 20;
 /// How long a connection waits for another one's lock.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Prepared statements that a connection keeps; there are fewer.
 const STATEMENTS_MAX: usize = 128;
 /// Pages copied between two words on the progress of a backup.
@@ -63,6 +63,8 @@ pub struct ReadModel {
     pub(super) checkpoint: Position,
     /// Tells the queries how far it has come.
     pub(super) projected: watch::Sender<Position>,
+    /// Tells them that somebody was erased: how many since the start.
+    pub(super) erasures: watch::Sender<u64>,
     pub(super) lock: File,
 }
 
@@ -134,6 +136,7 @@ impl ReadModel {
             epoch: Arc::from(epoch),
             checkpoint,
             projected: watch::Sender::new(checkpoint),
+            erasures: watch::Sender::new(0),
             lock,
         })
     }
@@ -299,6 +302,9 @@ fn open_for_writing(path: &Path, settings: &ProjectionSettings) -> rusqlite::Res
     connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // What is deleted or replaced is overwritten: an erased person must not be found in the free
+    // parts of the file.
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     Ok(connection)
 }
 
@@ -355,6 +361,13 @@ pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// Removes what [`ReadModel::open`] put aside as damaged, as far as it can be.
+pub(super) fn remove_set_aside(path: &Path) {
+    if let Err(error) = remove_file(&sibling(path, ".damaged")) {
+        tracing::warn!(%error, "a damaged read model that was put aside can't be removed");
+    }
 }
 
 fn set_aside(path: &Path, aside: &Path) -> Result<(), OpenError> {

@@ -13,6 +13,7 @@ use crate::domain::{
     conversation::Conversation,
     ids::{BulkId, IdentityHash, MessageId},
     message::Message,
+    time::Timestamp,
     whatsapp::WhatsApp,
 };
 
@@ -56,6 +57,33 @@ impl View for NoView {
         _: ClientId,
         _: &str,
     ) -> Result<Option<ConversationId>, QueryError> {
+        never()
+    }
+    fn erasures(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+    async fn is_erased(&self, _: ClientId, _: ConversationId) -> Result<bool, QueryError> {
+        never()
+    }
+    /// Asked once, at the first command.
+    async fn erased_identities(
+        &self,
+        _: usize,
+    ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError> {
+        Ok(Vec::new())
+    }
+    async fn with_merged(
+        &self,
+        _: ClientId,
+        _: ConversationId,
+    ) -> Result<Vec<ConversationId>, QueryError> {
+        never()
+    }
+    async fn identities_of(
+        &self,
+        _: ClientId,
+        _: Vec<ConversationId>,
+    ) -> Result<Vec<IdentityHash>, QueryError> {
         never()
     }
     async fn bot(&self, _: ClientId) -> Result<Bot, QueryError> {

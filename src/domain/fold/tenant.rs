@@ -1,6 +1,6 @@
 //! What concerns the tenant as a whole: bot, connection to WhatsApp, days.
 
-use super::Folding;
+use super::{Folding, erasure::ERASED_KEPT_MS};
 use crate::domain::{
     bot::{Bot, BotMode},
     event::EventData,
@@ -96,5 +96,6 @@ impl<S: State> Folding<'_, S> {
         }
         self.state.forget_waiting(client, self.event.time.plus_ms(-WAITING_MAX_MS));
         self.state.forget_answers(client, self.event.time.plus_ms(-ANSWER_KEPT_MS));
+        self.state.forget_erased_identities(client, self.event.time.plus_ms(-ERASED_KEPT_MS));
     }
 }

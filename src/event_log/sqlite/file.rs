@@ -25,7 +25,7 @@ const APPLICATION_ID: i64 = 0x436e_646f;
 /// The layout of tables that this release reads and writes.
 const SCHEMA_VERSION: i64 = 1;
 /// How long to wait for somebody outside who has the file locked.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same while opening.
 const OPEN_BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// A file up to this size is checked in full when it is opened; a larger one on demand.

@@ -29,6 +29,9 @@ use crate::{
 /// those in them wait longer (measured in CRATES.md).
 const GROUP_EVENTS_MAX: usize = 256;
 
+/// How long emptying the write-ahead log waits for readers, and appends with it.
+const JOURNAL_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// The result of one append.
 pub(super) type Stored = Result<Vec<Appended>, AppendError>;
 
@@ -67,7 +70,7 @@ pub(super) fn start(
 ) -> Result<thread::JoinHandle<()>, LogError> {
     let checkpoints = Checkpoints::start(path, &mut connection)?;
     let started = thread::Builder::new().name("event-log".to_owned()).spawn(move || {
-        let mut writer = Writer { connection, queue, shared, checkpoints };
+        let mut writer = Writer { connection, queue, shared, checkpoints, journal_is_due: false };
         let closing = writer.run();
         writer.end();
         drop(lock);
@@ -84,6 +87,8 @@ struct Writer {
     queue: mpsc::Receiver<Job>,
     shared: Arc<Shared>,
     checkpoints: Checkpoints,
+    /// The write-ahead log holds what was deleted, and is to be emptied.
+    journal_is_due: bool,
 }
 
 /// An append within the open transaction: what came of it so far, and whom to tell.
@@ -153,6 +158,7 @@ impl Writer {
             Ok(()) => {
                 self.committed(group);
                 self.checkpoints.after_commit(&self.connection);
+                self.empty_journal();
             }
             Err(error) => self.failed(group, &error),
         }
@@ -241,7 +247,7 @@ impl Writer {
         }
     }
 
-    fn delete(&self, stream: &StreamName) -> Result<(), LogError> {
+    fn delete(&mut self, stream: &StreamName) -> Result<(), LogError> {
         let name = stream.to_string();
         let deleted = self
             .connection
@@ -249,15 +255,33 @@ impl Writer {
             .map_err(|error| self.log_error(&error))?;
         self.shared.ring.remove(stream);
         if deleted > 0 {
-            // The write-ahead log still holds what was erased (`secure_delete` has overwritten it
-            // in the file): empty it. A reader in the way only delays that to the next one.
-            let truncate =
-                self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            if let Err(error) = truncate {
-                tracing::warn!(%error, "the log's write-ahead file could not be emptied after a deletion");
-            }
+            self.journal_is_due = true;
+            self.empty_journal();
         }
         Ok(())
+    }
+
+    /// After a deletion: empties the write-ahead log, which still holds what was deleted
+    /// (`secure_delete` has overwritten it in the file). A reader in the way, or the thread that
+    /// moves pages, delays that to after the next commit.
+    fn empty_journal(&mut self) {
+        if !self.journal_is_due {
+            return;
+        }
+        let emptied = self
+            .connection
+            .busy_timeout(JOURNAL_WAIT)
+            .and_then(|()| {
+                self.connection
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+            })
+            .and_then(|busy| self.connection.busy_timeout(file::BUSY_TIMEOUT).map(|()| busy));
+        match emptied {
+            Ok(busy) => self.journal_is_due = busy != 0,
+            Err(error) => {
+                tracing::warn!(%error, "the log's write-ahead file could not be emptied after a deletion: tries again");
+            }
+        }
     }
 
     fn probe(&self) -> Result<(), LogError> {
