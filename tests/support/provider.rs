@@ -148,12 +148,14 @@ impl Stage {
         (answer.status(), json_of(answer).await)
     }
 
-    /// Looks at the bulk until it is as wanted.
+    /// Looks at the bulk until it is as wanted. One that was just created may not be there yet.
     pub async fn bulk_until(&self, id: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let started = tokio::time::Instant::now();
         loop {
-            let bulk = self.get(&format!("/v1/bulk/{id}")).await;
-            if wanted(&bulk) {
+            let answer = self.call(Method::GET, &format!("/v1/bulk/{id}"), &[], None).await;
+            let there = answer.status() == StatusCode::OK;
+            let bulk = json_of(answer).await;
+            if there && wanted(&bulk) {
                 return bulk;
             }
             assert!(started.elapsed() < STUCK, "the bulk stays as it is: {bulk}");
