@@ -165,9 +165,13 @@ impl FeedBatch {
         if let Some(frames) = &mut self.frames {
             frames.retain(|frame| !gone(frame.client_id, frame.conversation_id));
         }
-        self.facts.retain(|fact| !gone(fact.client, Some(fact.conversation)));
+        self.facts.retain(|fact| !gone(fact.client, fact.conversation));
         self.states.retain(|(owner, _, _), event| {
-            !gone(*owner, event.conversation.as_ref().map(|conversation| conversation.id))
+            let conversation = match &event.content {
+                StateContent::Conversation(conversation) => Some(conversation.id),
+                StateContent::Tenant | StateContent::Bulk(_) => None,
+            };
+            !gone(*owner, conversation)
         });
         self.rows_added -= erasing::erase_facts(connection, client, erasure)?;
         Ok(())
