@@ -299,7 +299,40 @@ impl View for Nothing {
     ) -> Result<Vec<Option<ConversationId>>, QueryError> {
         Ok(vec![None; messages.len()])
     }
+    async fn answers_of(
+        &self,
+        _: ClientId,
+        _: Vec<ConversationId>,
+    ) -> Result<Vec<String>, QueryError> {
+        Ok(Vec::new())
+    }
     async fn old_answers(&self, _: Timestamp, _: usize) -> Result<Vec<OldAnswers>, QueryError> {
+        Ok(Vec::new())
+    }
+    fn erasures(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+    async fn is_erased(&self, _: ClientId, _: ConversationId) -> Result<bool, QueryError> {
+        Ok(false)
+    }
+    async fn erased_identities(
+        &self,
+        _: usize,
+    ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError> {
+        Ok(Vec::new())
+    }
+    async fn with_merged(
+        &self,
+        _: ClientId,
+        id: ConversationId,
+    ) -> Result<Vec<ConversationId>, QueryError> {
+        Ok(vec![id])
+    }
+    async fn identities_of(
+        &self,
+        _: ClientId,
+        _: Vec<ConversationId>,
+    ) -> Result<Vec<IdentityHash>, QueryError> {
         Ok(Vec::new())
     }
     async fn bot(&self, _: ClientId) -> Result<Bot, QueryError> {

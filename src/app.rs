@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod days;
+mod erasing;
 pub mod observability;
 mod sending;
 mod tenants;
@@ -34,10 +35,12 @@ use crate::{
         sse::EventStream,
         ws::{ServerDesk, WebSocketEndpoint},
     },
+    erasure::Eraser,
     event_log::{EventLog, sqlite::SqliteLog},
     feed::{hub::Hub, past::StoredPast},
     gateway::tenancy::{ConfiguredTenant, Tenancy},
     ingest::Ingest,
+    media::{Fetcher, Media, MediaStore},
     projection::{
         follow::{self, EndError},
         queries::Queries,
@@ -88,9 +91,17 @@ impl App {
         let tenancy = tenancy(&settings)?;
         tenancy.refresh(queries.setups()).await?;
         let auth = Auth::start(&settings.auth, clock.clone(), &shutdown).await?;
+        let store = open_media(&settings).await?;
+        let media = Arc::new(Media::new(
+            store.clone(),
+            queries.clone(),
+            clock.clone(),
+            settings.media.clone(),
+        ));
+        let deciding = sending::deciding(&settings, tenancy.clone(), media.clone());
         let commands = Commands::new(log.clone(), for_commands, clock.clone())
             .with_consent(&settings.consent)
-            .with_sending(sending::deciding(&settings, tenancy.clone()));
+            .with_sending(deciding);
         let commands = Arc::new(commands);
         let signals = sending::start(
             &settings,
@@ -98,6 +109,7 @@ impl App {
             queries.clone(),
             commands.clone(),
             tenancy.clone(),
+            media.clone(),
             clock.clone(),
             &shutdown,
         );
@@ -129,6 +141,7 @@ impl App {
             body_room: BodyRoom::new(&settings.api),
             settings: settings.api.clone(),
             ingest: Ingest::new(commands.clone()),
+            media,
             tenancy: tenancy.clone(),
         });
         let desk = Arc::new(ServerDesk {
@@ -145,6 +158,25 @@ impl App {
             .with(RateLimit::new(&settings.rate_limits, auth))
             .with(Cors::new(&settings.cors))
             .with(Edge::new(&settings.api, clock.clone()));
+        let eraser = Eraser {
+            queries: queries.clone(),
+            commands: commands.clone(),
+            media: store.clone(),
+            holders: vec![Arc::new(erasing::Bulks {
+                commands: commands.clone(),
+                queries: queries.clone(),
+            })],
+        };
+        eraser.start(&shutdown);
+        let fetcher = Fetcher {
+            store,
+            queries: queries.clone(),
+            commands: commands.clone(),
+            lines: tenancy.clone(),
+            clock: clock.clone(),
+            settings: settings.media.clone(),
+        };
+        fetcher.start(&shutdown);
         connections.spawn(listener.serve(endpoint, connections.clone()));
         tenants::follow(tenancy.clone(), queries, commands.clone(), &shutdown);
         answers::forget(commands.clone(), &shutdown);
@@ -231,6 +263,13 @@ async fn open_log(settings: &Settings) -> anyhow::Result<Arc<dyn EventLog>> {
     let path = settings.log_path().context("settings.log names no backend of this build")?;
     let log = tokio::task::spawn_blocking(move || SqliteLog::open(&path)).await??;
     Ok(Arc::new(log))
+}
+
+/// Off the async threads, since it looks for left-overs.
+async fn open_media(settings: &Settings) -> anyhow::Result<Arc<MediaStore>> {
+    let media = settings.media.clone();
+    let store = tokio::task::spawn_blocking(move || MediaStore::open(&media)).await??;
+    Ok(Arc::new(store))
 }
 
 /// Opens the read model, with one way to ask for clients and one for commands.

@@ -36,6 +36,7 @@ use crate::{
         waha::WahaSettings,
         whatsapp_cloud::WhatsAppCloudSettings,
     },
+    media::MediaSettings,
     outbox::OutboxSettings,
     projection::settings::ProjectionSettings,
     runtime::keyring::CredentialsSettings,
@@ -67,6 +68,7 @@ pub struct Settings {
     pub projection: ProjectionSettings,
     pub bulk: BulkSettings,
     pub consent: ConsentSettings,
+    pub media: MediaSettings,
     pub logging: LoggingSettings,
     /// The tenants and what of the providers belongs to each: one `[[tenants]]` table per tenant.
     pub tenants: Vec<TenantSettings>,

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | comes in | [`gateway`], [`ingest`], [`command`], [`event_log`] |
 //! | is understood | [`domain`] (pure) |
+//! | its attachments, its end | [`media`], [`erasure`] |
 //! | goes out | [`projection`], [`feed`], [`delivery`], [`api`] |
 //! | is sent | [`bulk`], [`outbox`] |
 //! | around it | [`auth`], [`wire`], [`runtime`], [`metrics`] |
@@ -30,6 +31,8 @@ pub mod bulk;
 
 pub mod delivery;
 
+pub mod erasure;
+pub mod media;
 pub mod outbox;
 
 pub mod api;

@@ -62,6 +62,10 @@ metrics! {
     Counter WEBHOOKS = "condorito_webhooks_total" ["provider", "outcome"] "Webhook requests, by outcome.";
     Counter INTAKE_ITEMS = "condorito_intake_items_total" ["provider", "outcome"] "Things that came in, by outcome.";
     Counter BULK_CLAIMED = "condorito_bulk_claimed_total" [] "Recipients of bulks claimed for sending, those left out included.";
+    // Media.
+    Counter MEDIA_FETCHES = "condorito_media_fetches_total" ["outcome"] "Attempts to fetch a contact's medium, by outcome.";
+    Gauge MEDIA_WAITING = "condorito_media_waiting" [] "Media that wait to be fetched or are being fetched.";
+    Counter MEDIA_UPLOADS = "condorito_media_uploads_total" ["outcome"] "Uploads of clients, by outcome.";
     Counter RATE_LIMITED = "condorito_rate_limited_total" ["limit"] "Requests over a limit, by which.";
     Counter HTTP_REQUESTS = "condorito_http_requests_total" ["method", "route", "status"] "HTTP requests by route and status.";
     Histogram HTTP_SECONDS = "condorito_http_request_seconds" ["method", "route"] "Time to answer an HTTP request.";

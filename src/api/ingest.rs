@@ -291,6 +291,7 @@ fn message((item, pointer): (IngestMessage, String)) -> Read<Intake> {
         url: None,
         voice: media.voice.unwrap_or_default(),
         animated: media.animated.unwrap_or_default(),
+        copy: None,
     });
     let message = IntakeMessage {
         direction,

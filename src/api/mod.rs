@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::Auth, command::Commands, gateway::tenancy::Tenancy, ingest::Ingest,
+    auth::Auth, command::Commands, gateway::tenancy::Tenancy, ingest::Ingest, media::Media,
     projection::queries::Queries, runtime::clock::Clock,
 };
 
@@ -25,10 +25,12 @@ pub mod document;
 pub mod edge;
 mod extract;
 mod ingest;
+mod media;
 mod messages;
 mod moment;
 pub mod mount;
 mod page_mark;
+mod personal_data;
 pub mod problem;
 pub mod settings;
 mod shapes;
@@ -56,6 +58,7 @@ pub struct Deps {
     pub commands: Arc<Commands>,
     pub queries: Queries,
     pub ingest: Ingest,
+    pub media: Arc<Media>,
     /// Who reads providers' webhooks, and every tenant's way out to its provider.
     pub tenancy: Arc<Tenancy>,
     pub clock: Arc<dyn Clock>,

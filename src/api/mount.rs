@@ -14,9 +14,9 @@ use poem_openapi::{__private::UrlQuery, OpenApi, error::ParsePathError, registry
 
 use super::{
     Deps, bot::BotApi, bulk::BulkApi, conversations::ConversationsApi, document::Documents,
-    ingest::IngestApi, messages::MessagesApi, problem, snapshot::SnapshotApi, static_pages,
-    stats::StatsApi, templates::TemplatesApi, tenants::TenantsApi, tickets::TicketsApi,
-    webhooks::WebhooksApi, whatsapp::WhatsAppApi,
+    ingest::IngestApi, media::MediaApi, messages::MessagesApi, personal_data::PersonalDataApi,
+    problem, snapshot::SnapshotApi, static_pages, stats::StatsApi, templates::TemplatesApi,
+    tenants::TenantsApi, tickets::TicketsApi, webhooks::WebhooksApi, whatsapp::WhatsAppApi,
 };
 use crate::{
     projection::queries::Queries,
@@ -27,7 +27,9 @@ use crate::{
 pub(super) type Resources = (
     SnapshotApi,
     ConversationsApi,
+    PersonalDataApi,
     MessagesApi,
+    MediaApi,
     TemplatesApi,
     StatsApi,
     BotApi,
@@ -43,7 +45,9 @@ fn resources(deps: &Arc<Deps>) -> Resources {
     (
         SnapshotApi(deps.clone()),
         ConversationsApi(deps.clone()),
+        PersonalDataApi(deps.clone()),
         MessagesApi(deps.clone()),
+        MediaApi(deps.clone()),
         TemplatesApi::new(deps.clone()),
         StatsApi(deps.clone()),
         BotApi(deps.clone()),

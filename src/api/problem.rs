@@ -230,6 +230,7 @@ pub fn of_status(status: StatusCode) -> Problem {
         413 => Code::BodyTooLarge,
         414 => Code::UriTooLong,
         415 => Code::UnsupportedMediaType,
+        416 => Code::RangeNotSatisfiable,
         422 => Code::ValidationFailed,
         426 => Code::UpgradeRequired,
         429 => Code::RateLimited,

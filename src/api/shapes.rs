@@ -29,6 +29,8 @@ pub enum Chapter {
     Messages,
     /// One text or template to many.
     Bulk,
+    /// What contacts send along, and what is to be sent.
+    Media,
     /// Counters, now and over time.
     Statistics,
     /// The tenant's bot and its connection to WhatsApp.
@@ -57,6 +59,28 @@ pub struct MessagePage {
     pub messages: Vec<Message>,
     /// Give it as `before` for the page that follows; `null` at the end.
     pub next: Option<String>,
+}
+
+/// A contact that was erased.
+#[derive(Debug, Object, Serialize)]
+pub struct Erased {
+    pub conversation_id: u32,
+    /// From here on nothing of the contact is shown.
+    pub cursor: String,
+}
+
+/// An upload, to be sent.
+#[derive(Debug, Object, Serialize)]
+pub struct UploadedMedia {
+    /// Its id, for sending it and for `GET /v1/media/{id}`.
+    pub id: String,
+    /// What it is, by its content.
+    pub mime_type: String,
+    /// In bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+    pub filename: Option<String>,
 }
 
 /// Opens the conversation with a contact, or finds it.

@@ -11,14 +11,15 @@ use crate::{
     },
     config::Settings,
     domain::{
-        ids::ClientId,
-        message::{Media, NOT_SENDABLE_CODE, ProviderError},
+        ids::{ClientId, MediaId},
+        message::{Media as MessageMedia, NOT_SENDABLE_CODE, ProviderError},
     },
     event_log::EventLog,
     gateway::{
         outbound::{Account, Line, Lines, MediaSource, SendError},
         tenancy::Tenancy,
     },
+    media::{About, Media},
     outbox::{
         self, MediaAtProvider, Signals,
         membership::{InstanceId, SingleInstance},
@@ -28,10 +29,10 @@ use crate::{
 };
 
 /// What commands decide sending with.
-pub fn deciding(settings: &Settings, lines: Arc<dyn Lines>) -> Sending {
+pub fn deciding(settings: &Settings, lines: Arc<dyn Lines>, media: Arc<Media>) -> Sending {
     Sending {
         channels: Arc::new(ChannelsOf(lines)),
-        uploads: Arc::new(NoUploads),
+        uploads: Arc::new(UploadsOf(media)),
         bot: settings.bot.clone(),
     }
 }
@@ -43,6 +44,7 @@ pub fn start(
     queries: Queries,
     commands: Arc<Commands>,
     tenancy: Arc<Tenancy>,
+    media: Arc<Media>,
     clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
 ) -> Signals {
@@ -52,7 +54,7 @@ pub fn start(
         commands,
         view: Arc::new(queries),
         lines: tenancy,
-        media: Arc::new(NoUploads),
+        media: Arc::new(UploadsOf(media)),
         membership: Arc::new(SingleInstance::new(InstanceId(clock.new_id()))),
         clock,
         rates: Arc::new(move |client| rates.messages_per_second(client)),
@@ -73,30 +75,44 @@ impl Channels for ChannelsOf {
     }
 }
 
-/// A server that keeps no media.
-struct NoUploads;
+/// Uploads, as commands ask for them and as the outbox hands them over.
+struct UploadsOf(Arc<Media>);
 
 #[async_trait]
-impl Uploads for NoUploads {
-    async fn find(&self, _: ClientId, _: &str) -> Result<Option<Upload>, CommandError> {
-        Ok(None)
+impl Uploads for UploadsOf {
+    async fn find(&self, client: ClientId, id: &str) -> Result<Option<Upload>, CommandError> {
+        let Ok(id) = id.parse::<MediaId>() else { return Ok(None) };
+        let found = self.0.uploaded(client, id).await.map_err(|error| {
+            tracing::warn!(%error, "can't look an upload up");
+            CommandError::Unavailable
+        })?;
+        Ok(found.map(|About { mime_type, size, sha256, filename, .. }| Upload {
+            id,
+            size,
+            mime_type,
+            filename,
+            sha256: Some(sha256),
+        }))
     }
 }
 
 #[async_trait]
-impl MediaAtProvider for NoUploads {
+impl MediaAtProvider for UploadsOf {
     async fn at_provider(
         &self,
-        _: ClientId,
-        _: &Line,
-        _: &Media,
+        client: ClientId,
+        line: &Line,
+        media: &MessageMedia,
     ) -> Result<MediaSource, SendError> {
-        Err(SendError::Final {
-            error: ProviderError {
-                code: NOT_SENDABLE_CODE,
-                title: "The medium is not kept".to_owned(),
-                detail: "it was uploaded to a server that keeps no media".to_owned(),
-            },
-        })
+        match media.copy {
+            Some(copy) => self.0.hand_over(client, copy.id, line).await,
+            None => Err(SendError::Final {
+                error: ProviderError {
+                    code: NOT_SENDABLE_CODE,
+                    title: "The medium is not kept".to_owned(),
+                    detail: "it was never uploaded here".to_owned(),
+                },
+            }),
+        }
     }
 }

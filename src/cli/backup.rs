@@ -20,6 +20,9 @@ const READ_MODEL_FILE: &str = "read-model.db";
 
 /// Copy the event log and the read model into a new folder, also while the server runs.
 ///
+/// Media are not part of it: they lie in a folder or bucket of their own. A copy keeps whom you
+/// erase after it was made: restored, it has them again.
+///
 /// A server with the copy as its data folder goes on from there; without the read model it makes
 /// that anew from the log.
 #[derive(Debug, Args)]

@@ -32,7 +32,7 @@ use crate::{
     domain::{
         bulk::{
             self, Bulk, BulkBatch, BulkControl, BulkSpec, BulkStatus, LeftOut, LeftOutReason,
-            Recipient, RecipientPart,
+            Recipient, RecipientPart, RecipientResult,
             content::{Rendered, Rendering},
             decide_control,
         },
@@ -295,6 +295,8 @@ impl Commands {
         bulk: &Bulk,
         recipients: Vec<Recipient>,
     ) -> Result<Prepared, CommandError> {
+        self.heed_erasures().await?;
+        let held = self.directory.held();
         let client = bulk.client_id;
         let first = bulk.progress.next;
         let count = recipients.len() as u32;
@@ -317,7 +319,10 @@ impl Commands {
         let (mut left_out, mut messages, mut contacts) = (Vec::new(), Vec::new(), Vec::new());
         for (((number, recipient), told), known) in (first..).zip(&recipients).zip(told).zip(&known)
         {
-            let reason = if recipient.is_erased() {
+            // Their part may not be written anew yet.
+            let erased = self.was_erased(client, &told.contact);
+            let erased = erased.is_some_and(|at| at >= bulk.progress.created_at);
+            let reason = if recipient.is_erased() || erased {
                 LeftOutReason::Erased
             } else if forbids(known) {
                 LeftOutReason::OptedOut
@@ -336,7 +341,7 @@ impl Commands {
             };
             left_out.push(LeftOut { number, reason });
         }
-        self.directory.prime(&known.into_iter().flatten().collect::<Vec<_>>());
+        held.prime(&known.into_iter().flatten().collect::<Vec<_>>(), self.core.clock.now());
         let paced_to_us = bulk::paced_to(bulk, self.core.clock.now(), count);
         let claim = BulkBatch { bulk_id: bulk.id, first, count, left_out, paced_to_us };
         Ok(Prepared { claim, messages, contacts })
@@ -466,7 +471,13 @@ impl Commands {
             let (bulk_id, old) = (part.bulk_id, part.part);
             let theirs = (part.first..).zip(&part.recipients).filter(|(_, one)| is_they(one));
             let numbers = theirs.map(|(number, _)| number).collect();
-            let recipients = queries.bulk_results(client, bulk_id, numbers).await?;
+            let mut recipients = queries.bulk_results(client, bulk_id, numbers).await?;
+            for (_, result) in &mut recipients {
+                // What was not sent is not sent any more.
+                if *result == RecipientResult::Waiting {
+                    *result = RecipientResult::Erased;
+                }
+            }
             let part = part.rewritten(&is_they);
             let stream = StreamName::Recipients(client, bulk_id, part.part);
             let mut batch = Vec::new();

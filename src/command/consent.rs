@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Commands;
+use super::{Commands, recent::Recent};
 use crate::domain::{
     ids::ClientId,
     intake::Intake,
@@ -86,12 +86,13 @@ impl Commands {
     pub(super) fn with_preferences(
         &self,
         client: ClientId,
+        recent: &Recent,
         items: Vec<Intake>,
     ) -> (Vec<Intake>, Vec<bool>) {
         let mut all = Vec::with_capacity(items.len());
         let mut added = Vec::with_capacity(items.len());
         for item in items {
-            let preference = self.preference_told(client, &item);
+            let preference = self.preference_told(client, recent, &item);
             all.push(item);
             added.push(false);
             if let Some(preference) = preference {
@@ -102,13 +103,13 @@ impl Commands {
         (all, added)
     }
 
-    fn preference_told(&self, client: ClientId, item: &Intake) -> Option<Intake> {
+    fn preference_told(&self, client: ClientId, recent: &Recent, item: &Intake) -> Option<Intake> {
         let Intake::Message { contact, message } = item else { return None };
         let says = matches!(message.kind, MessageKind::Text | MessageKind::Button)
             && message.direction == Direction::Inbound
             && !message.imported;
         let allowed = self.consent.told_by(message.text.as_deref().filter(|_| says)?)?;
-        if self.is_recent(client, item) {
+        if self.is_recent(client, recent, item) {
             return None;
         }
         let contact = contact.clone();

@@ -7,6 +7,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
@@ -144,6 +145,13 @@ pub(super) struct Directory {
 /// What the fast way and the lanes share.
 struct Inner {
     core: Arc<Core>,
+    caches: ArcSwap<Caches>,
+}
+
+/// What is remembered. A command takes hold of them before it reads anything, and writes what it
+/// finds to those: they are replaced when somebody is erased, and what was read before that does
+/// not come into the new ones.
+struct Caches {
     identities: Cache<(ClientId, IdentityHash), ConversationId>,
     contacts: Cache<(ClientId, ConversationId), Arc<KnownContact>>,
     /// Held while what was read or told of a contact is compared with what is remembered.
@@ -151,33 +159,13 @@ struct Inner {
     merges: Cache<(ClientId, ConversationId), ConversationId>,
 }
 
-/// Which conversation identities belong to, as far as one was found.
-type Found = HashMap<IdentityHash, ConversationId>;
+/// What is remembered now, to be told what is read from here on.
+pub(super) struct Held(Arc<Caches>);
 
-impl Directory {
-    pub(super) fn new(core: Arc<Core>) -> Self {
-        let inner = Arc::new(Inner {
-            core,
-            identities: Cache::new(IDENTITIES_CACHED_MAX),
-            contacts: Cache::new(CONTACTS_CACHED_MAX),
-            remembering: Mutex::new(()),
-            merges: Cache::new(MERGES_CACHED_MAX),
-        });
-        Self { inner, lanes: Lanes::new() }
-    }
-
-    /// Places the contacts and appends what follows, all of it in one append.
-    pub(super) async fn place(&self, placing: Placing) -> Result<Settled, PlaceError> {
-        match self.inner.place_known(&placing).await? {
-            Some(placed) => self.inner.settle(&placing, placed).await,
-            None => self.lanes.place(&self.inner, Arc::new(placing)).await,
-        }
-    }
-
+impl Held {
     /// Remembers what was read of these conversations' contacts, where nothing is remembered yet:
     /// what is remembered may be newer than the read model.
-    pub(super) fn prime(&self, conversations: &[Conversation]) {
-        let read_at = self.inner.core.clock.now();
+    pub(super) fn prime(&self, conversations: &[Conversation], read_at: Timestamp) {
         for conversation in conversations {
             let key = (conversation.client_id, conversation.id);
             let contact = KnownContact {
@@ -186,75 +174,22 @@ impl Directory {
                 seen: Position::START,
                 read_at,
             };
-            let _turn = self.inner.remembering.lock();
-            if self.inner.contacts.peek(&key).is_none() {
-                self.inner.contacts.insert(key, Arc::new(contact));
+            let _turn = self.0.remembering.lock();
+            if self.0.contacts.peek(&key).is_none() {
+                self.0.contacts.insert(key, Arc::new(contact));
             }
         }
-    }
-
-    /// The conversation that this contact has now, `None` when there is none or several.
-    pub(super) async fn find(
-        &self,
-        client: ClientId,
-        identities: &[IdentityHash],
-    ) -> Result<Option<ConversationId>, CommandError> {
-        let found = self.inner.find(client, identities.iter().copied()).await?;
-        let mut ids = identities.iter().filter_map(|hash| found.get(hash));
-        let first = ids.next().copied();
-        Ok(first.filter(|first| ids.all(|id| id == first)))
     }
 }
 
-impl Inner {
-    /// Where all contacts are, when nothing about them is new to the directory.
-    async fn place_known(&self, placing: &Placing) -> Result<Option<Vec<Placed>>, CommandError> {
-        if placing.contacts.is_empty() {
-            return Ok(Some(Vec::new()));
+impl Caches {
+    fn new() -> Self {
+        Self {
+            identities: Cache::new(IDENTITIES_CACHED_MAX),
+            contacts: Cache::new(CONTACTS_CACHED_MAX),
+            remembering: Mutex::new(()),
+            merges: Cache::new(MERGES_CACHED_MAX),
         }
-        let hashes = placing.contacts.iter().flat_map(|told| told.identities.iter().copied());
-        let found = self.find(placing.client, hashes).await?;
-        Ok(placing.contacts.iter().map(|told| placed_if_known(told, &found)).collect())
-    }
-
-    /// Looks identities up, in memory first.
-    async fn find(
-        &self,
-        client: ClientId,
-        hashes: impl Iterator<Item = IdentityHash>,
-    ) -> Result<Found, CommandError> {
-        let mut found = Found::new();
-        let mut missing = Vec::new();
-        for hash in hashes {
-            match self.identities.get(&(client, hash)) {
-                Some(id) => _ = found.insert(hash, self.follow_merges(client, id)),
-                None => missing.push(hash),
-            }
-        }
-        if !missing.is_empty() {
-            missing.sort_unstable();
-            missing.dedup();
-            self.look_up(client, missing, &mut found).await?;
-        }
-        Ok(found)
-    }
-
-    /// Looks identities up in the read model.
-    async fn look_up(
-        &self,
-        client: ClientId,
-        hashes: Vec<IdentityHash>,
-        found: &mut Found,
-    ) -> Result<(), CommandError> {
-        let ids = self.core.view.identities(client, hashes.clone()).await?;
-        for (hash, id) in hashes.into_iter().zip(ids) {
-            if let Some(id) = id {
-                let id = self.follow_merges(client, id);
-                self.identities.insert((client, hash), id);
-                found.insert(hash, id);
-            }
-        }
-        Ok(())
     }
 
     fn follow_merges(&self, client: ClientId, id: ConversationId) -> ConversationId {
@@ -271,10 +206,135 @@ impl Inner {
         id
     }
 
+    /// `told` has where what was told of contacts came to stand.
+    fn remember(
+        &self,
+        client: ClientId,
+        mut known: Known,
+        told: impl Iterator<Item = (ConversationId, Position)>,
+    ) {
+        for (id, position) in told {
+            if let Some(contact) = known.get_mut(&id) {
+                let contact = Arc::make_mut(contact);
+                contact.seen = contact.seen.max(position);
+            }
+        }
+        for (id, contact) in known {
+            // What is unchanged is not written again, so that reading stays what this mostly is.
+            let same = |had: &Arc<KnownContact>| Arc::ptr_eq(had, &contact);
+            if self.contacts.peek(&(client, id)).as_ref().is_some_and(same) {
+                continue;
+            }
+            let _turn = self.remembering.lock();
+            match self.contacts.peek(&(client, id)) {
+                Some(had) if had.seen > contact.seen => {}
+                _ => self.contacts.insert((client, id), contact),
+            }
+        }
+    }
+}
+
+/// Which conversation identities belong to, as far as one was found.
+type Found = HashMap<IdentityHash, ConversationId>;
+
+impl Directory {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        let inner = Arc::new(Inner { core, caches: ArcSwap::from_pointee(Caches::new()) });
+        Self { inner, lanes: Lanes::new() }
+    }
+
+    /// Places the contacts and appends what follows, all of it in one append.
+    pub(super) async fn place(&self, placing: Placing) -> Result<Settled, PlaceError> {
+        match self.inner.place_known(&placing).await? {
+            Some(placed) => self.inner.settle(&placing, placed).await,
+            None => self.lanes.place(&self.inner, Arc::new(placing)).await,
+        }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        Held(self.inner.caches.load_full())
+    }
+
+    /// Somebody was erased, and the view is free of them: what is remembered is looked up anew.
+    pub(super) fn forget(&self) {
+        self.inner.caches.store(Arc::new(Caches::new()));
+    }
+
+    /// The conversation that this contact has now, `None` when there is none or several.
+    pub(super) async fn find(
+        &self,
+        client: ClientId,
+        identities: &[IdentityHash],
+    ) -> Result<Option<ConversationId>, CommandError> {
+        let found = self.inner.find(client, identities.iter().copied()).await?;
+        let mut ids = identities.iter().filter_map(|hash| found.get(hash));
+        let first = ids.next().copied();
+        Ok(first.filter(|first| ids.all(|id| id == first)))
+    }
+}
+
+impl Inner {
+    fn caches(&self) -> Arc<Caches> {
+        self.caches.load_full()
+    }
+
+    /// Where all contacts are, when nothing about them is new to the directory.
+    async fn place_known(&self, placing: &Placing) -> Result<Option<Vec<Placed>>, CommandError> {
+        if placing.contacts.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let hashes = placing.contacts.iter().flat_map(|told| told.identities.iter().copied());
+        let found = self.find(placing.client, hashes).await?;
+        Ok(placing.contacts.iter().map(|told| placed_if_known(told, &found)).collect())
+    }
+
+    /// Looks identities up, in memory first.
+    async fn find(
+        &self,
+        client: ClientId,
+        hashes: impl Iterator<Item = IdentityHash>,
+    ) -> Result<Found, CommandError> {
+        let caches = self.caches();
+        let mut found = Found::new();
+        let mut missing = Vec::new();
+        for hash in hashes {
+            match caches.identities.get(&(client, hash)) {
+                Some(id) => _ = found.insert(hash, caches.follow_merges(client, id)),
+                None => missing.push(hash),
+            }
+        }
+        if !missing.is_empty() {
+            missing.sort_unstable();
+            missing.dedup();
+            self.look_up(&caches, client, missing, &mut found).await?;
+        }
+        Ok(found)
+    }
+
+    /// Looks identities up in the read model.
+    async fn look_up(
+        &self,
+        caches: &Caches,
+        client: ClientId,
+        hashes: Vec<IdentityHash>,
+        found: &mut Found,
+    ) -> Result<(), CommandError> {
+        let ids = self.core.view.identities(client, hashes.clone()).await?;
+        for (hash, id) in hashes.into_iter().zip(ids) {
+            if let Some(id) = id {
+                let id = caches.follow_merges(client, id);
+                caches.identities.insert((client, hash), id);
+                found.insert(hash, id);
+            }
+        }
+        Ok(())
+    }
+
     /// Appends for contacts that the directory knows.
     async fn settle(&self, placing: &Placing, placed: Vec<Placed>) -> Result<Settled, PlaceError> {
+        let caches = self.caches();
         let ids = placed.iter().filter_map(|placed| placed.id);
-        let mut known = self.known_contacts(placing.client, ids).await?;
+        let mut known = self.known_contacts(&caches, placing.client, ids).await?;
         let (mut batch, told) = self.tell(placing, &placed, &mut known);
         let told_entries = batch.len();
         batch.extend((placing.finish)(&placed, told_entries));
@@ -283,7 +343,7 @@ impl Inner {
                 let (told_places, finished) = appended.split_at(told_entries);
                 let told_at = places(&told, told_places);
                 let settled = Settled { placed, told_at, finished: finished.into() };
-                self.remember(placing.client, known, settled.told());
+                caches.remember(placing.client, known, settled.told());
                 Ok(settled)
             }
             Err(AppendError::Conflict { .. }) => Err(PlaceError::Conflict),
@@ -295,6 +355,7 @@ impl Inner {
     /// yet are left out.
     async fn known_contacts(
         &self,
+        caches: &Caches,
         client: ClientId,
         ids: impl Iterator<Item = ConversationId>,
     ) -> Result<Known, CommandError> {
@@ -302,7 +363,7 @@ impl Inner {
         let mut known = Known::new();
         let mut missing = Vec::new();
         for id in ids {
-            match self.contacts.get(&(client, id)) {
+            match caches.contacts.get(&(client, id)) {
                 Some(contact) if now.since(contact.read_at) < CONTACT_TRUSTED_MS => {
                     known.insert(id, contact);
                 }
@@ -349,33 +410,6 @@ impl Inner {
             }
         }
         (entries, whose)
-    }
-
-    /// `told` has where what was told of contacts came to stand.
-    fn remember(
-        &self,
-        client: ClientId,
-        mut known: Known,
-        told: impl Iterator<Item = (ConversationId, Position)>,
-    ) {
-        for (id, position) in told {
-            if let Some(contact) = known.get_mut(&id) {
-                let contact = Arc::make_mut(contact);
-                contact.seen = contact.seen.max(position);
-            }
-        }
-        for (id, contact) in known {
-            // What is unchanged is not written again, so that reading stays what this mostly is.
-            let same = |had: &Arc<KnownContact>| Arc::ptr_eq(had, &contact);
-            if self.contacts.peek(&(client, id)).as_ref().is_some_and(same) {
-                continue;
-            }
-            let _turn = self.remembering.lock();
-            match self.contacts.peek(&(client, id)) {
-                Some(had) if had.seen > contact.seen => {}
-                _ => self.contacts.insert((client, id), contact),
-            }
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     conversation_stream,
     directory::{PlaceError, Placed, Placing, Settled, Telling, Told},
     idempotency::Keyed,
-    recent::Key,
+    recent::{Key, Recent},
 };
 use crate::{
     domain::{
@@ -92,8 +92,10 @@ impl Commands {
             let reason = format!("at most {INTAKE_ITEMS_MAX} items at once");
             return Err(CommandError::Invalid { field: "items", reason });
         }
-        let (items, told_by_words) = self.with_preferences(client, items);
-        let mut work = self.sort(client, actor, items).await?;
+        self.heed_erasures().await?;
+        let recent = self.recent.load_full();
+        let (items, told_by_words) = self.with_preferences(client, &recent, items);
+        let mut work = self.sort(client, actor, &recent, items).await?;
         let contacts = std::mem::take(&mut work.contacts);
         let work = Arc::new(work);
         let finish = {
@@ -108,7 +110,7 @@ impl Commands {
             Err(PlaceError::Conflict) => return Err(CommandError::Unavailable),
             Err(PlaceError::Failed(error)) => return Err(error),
         };
-        let mut outcomes = self.outcomes(client, &work, &settled);
+        let mut outcomes = outcomes(client, &work, &settled, &recent);
         let mut told_by_words = told_by_words.into_iter();
         outcomes.retain(|_| told_by_words.next() != Some(true));
         Ok(TakenIn { outcomes, first: settled.first() })
@@ -150,6 +152,7 @@ impl Commands {
         &self,
         client: ClientId,
         actor: &Actor,
+        recent: &Recent,
         items: Vec<Intake>,
     ) -> Result<Work, CommandError> {
         let mut work = Work {
@@ -159,14 +162,16 @@ impl Commands {
             items: Vec::new(),
         };
         let mut seen = HashSet::new();
-        let mut is_new = |key: &Key| self.recent.get(key).is_none() && seen.insert(*key);
+        let mut is_new = |key: &Key| recent.get(key).is_none() && seen.insert(*key);
         work.keys = items.iter().map(|item| self.key_of(client, item)).collect();
         let news: Vec<bool> =
             work.keys.iter().map(|key| key.as_ref().is_none_or(&mut is_new)).collect();
-        let located = self.locate(client, &items, &news).await?;
+        let located = self.locate(client, recent, &items, &news).await?;
         let mut state = None;
         for ((item, is_new), located) in items.iter().zip(news).zip(located) {
-            let step = if is_new {
+            let step = if self.is_of_the_erased_past(client, item) {
+                Step::Duplicate
+            } else if is_new {
                 self.step(client, actor, item, located, &mut work.contacts, &mut state).await?
             } else {
                 self.repeated(client, item, &mut work.contacts)
@@ -177,11 +182,13 @@ impl Commands {
         Ok(work)
     }
 
-    /// Where the messages are that new statuses, and amendments of nobody, speak of: in memory
+    /// Where the messages are that new statuses, and amendments of nobody or of erased persons,
+    /// speak of: in memory
     /// first, and with one query for all others.
     async fn locate(
         &self,
         client: ClientId,
+        recent: &Recent,
         items: &[Intake],
         news: &[bool],
     ) -> Result<Vec<Option<ConversationId>>, CommandError> {
@@ -189,7 +196,7 @@ impl Commands {
         let (mut places, mut names) = (Vec::new(), Vec::new());
         for (place, (item, is_new)) in items.iter().zip(news).enumerate() {
             let Some(name) = self.speaks_of(client, item).filter(|_| *is_new) else { continue };
-            located[place] = self.recent.get(&self.message_key(client, &name.dedupe_key));
+            located[place] = recent.get(&self.message_key(client, &name.dedupe_key));
             if located[place].is_none() {
                 places.push(place);
                 names.push(name);
@@ -211,7 +218,8 @@ impl Commands {
                 Some(MessageName { id: status.message_id, dedupe_key: status.dedupe_key.clone() })
             }
             Intake::Amendment { contact, amendment }
-                if self.core.hasher.identities(client, contact).is_empty() =>
+                if self.core.hasher.identities(client, contact).is_empty()
+                    || self.was_erased(client, contact).is_some() =>
             {
                 Some(MessageName { id: None, dedupe_key: amendment.target.clone() })
             }
@@ -240,9 +248,19 @@ impl Commands {
                 told(contact, telling).unwrap_or_else(|| without("message", &message.dedupe_key))
             }
             // The company may write to many with other tools: they are no conversations here.
-            Intake::Status { contact, .. } => located
-                .map(Step::In)
-                .unwrap_or_else(|| told(contact, Telling::Unopened).unwrap_or(Step::In(NOBODY))),
+            Intake::Status { contact, .. } => match located {
+                Some(id) => Step::In(id),
+                None if self.was_erased(client, contact).is_some() => {
+                    self.of_erased(client, contact).await?
+                }
+                None => told(contact, Telling::Unopened).unwrap_or(Step::In(NOBODY)),
+            },
+            Intake::Amendment { contact, .. } if self.was_erased(client, contact).is_some() => {
+                match located {
+                    Some(id) => Step::In(id),
+                    None => self.of_erased(client, contact).await?,
+                }
+            }
             Intake::Amendment { contact, amendment } => told(contact, Telling::Filling)
                 .or_else(|| located.map(Step::In))
                 .unwrap_or_else(|| without("amendment", &amendment.target)),
@@ -266,6 +284,26 @@ impl Commands {
                 raw: raw.clone(),
             })),
         })
+    }
+
+    /// When somebody known by one of these names was erased.
+    pub(super) fn was_erased(&self, client: ClientId, contact: &Contact) -> Option<Timestamp> {
+        self.erased.since(client, &self.core.hasher.identities(client, contact))
+    }
+
+    /// A message that was written before its contact was erased is gone, whenever it is told:
+    /// providers repeat themselves, and histories are imported.
+    fn is_of_the_erased_past(&self, client: ClientId, item: &Intake) -> bool {
+        let Intake::Message { contact, message } = item else { return false };
+        self.was_erased(client, contact).is_some_and(|at| message.sent_at <= at)
+    }
+
+    /// What speaks of a message that is not here, of a contact that was erased: it is of an
+    /// erased message, unless they have written since.
+    async fn of_erased(&self, client: ClientId, contact: &Contact) -> Result<Step, CommandError> {
+        let identities = self.core.hasher.identities(client, contact);
+        let now = self.directory.find(client, &identities).await?;
+        Ok(now.map_or(Step::Duplicate, Step::In))
     }
 
     /// Adds the contact to those that are to be placed, unless nothing tells who it is.
@@ -358,8 +396,8 @@ impl Commands {
         }))
     }
 
-    pub(super) fn is_recent(&self, client: ClientId, item: &Intake) -> bool {
-        self.key_of(client, item).is_some_and(|key| self.recent.get(&key).is_some())
+    pub(super) fn is_recent(&self, client: ClientId, recent: &Recent, item: &Intake) -> bool {
+        self.key_of(client, item).is_some_and(|key| recent.get(&key).is_some())
     }
 
     pub(super) fn message_key(&self, client: ClientId, dedupe_key: &str) -> Key {
@@ -381,30 +419,35 @@ impl Commands {
         };
         Some((client, self.core.hasher.recent_key(client, kind, key)))
     }
+}
 
-    /// Tells what became of each thing, and remembers what is durable now.
-    fn outcomes(&self, client: ClientId, work: &Work, settled: &Settled) -> Vec<IntakeOutcome> {
-        let mut finished = settled.finished.iter().map(|appended| appended.position);
-        let mut outcomes = Vec::with_capacity(work.steps.len());
-        for (step, key) in work.steps.iter().zip(&work.keys) {
-            let (position, id) = match step {
-                Step::Duplicate => (None, None),
-                Step::Telling(contact) => (settled.told_at[*contact], None),
-                Step::ForContact(contact) => match settled.placed[*contact].id {
-                    Some(id) => (finished.next(), Some(id)),
-                    None => (None, None),
-                },
-                Step::In(id) => (finished.next(), Some(*id)),
-                Step::Tenant(_) => (finished.next(), Some(NOBODY)),
-            };
-            if let (Some(key), Some(id), Some(_)) = (key, id, position) {
-                debug_assert_eq!(key.0, client);
-                self.recent.remember(*key, id);
-            }
-            outcomes.push(position.map_or(IntakeOutcome::Duplicate, IntakeOutcome::Stored));
+/// Tells what became of each thing, and remembers what is durable now.
+fn outcomes(
+    client: ClientId,
+    work: &Work,
+    settled: &Settled,
+    recent: &Recent,
+) -> Vec<IntakeOutcome> {
+    let mut finished = settled.finished.iter().map(|appended| appended.position);
+    let mut outcomes = Vec::with_capacity(work.steps.len());
+    for (step, key) in work.steps.iter().zip(&work.keys) {
+        let (position, id) = match step {
+            Step::Duplicate => (None, None),
+            Step::Telling(contact) => (settled.told_at[*contact], None),
+            Step::ForContact(contact) => match settled.placed[*contact].id {
+                Some(id) => (finished.next(), Some(id)),
+                None => (None, None),
+            },
+            Step::In(id) => (finished.next(), Some(*id)),
+            Step::Tenant(_) => (finished.next(), Some(NOBODY)),
+        };
+        if let (Some(key), Some(id), Some(_)) = (key, id, position) {
+            debug_assert_eq!(key.0, client);
+            recent.remember(*key, id);
         }
-        outcomes
+        outcomes.push(position.map_or(IntakeOutcome::Duplicate, IntakeOutcome::Stored));
     }
+    outcomes
 }
 
 impl Work {

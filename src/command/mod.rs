@@ -12,6 +12,8 @@
 //! | [`consent`] | words by which a contact forbids, or allows again, marketing messages |
 //! | [`directory`] | which conversation a contact has: the one place where instances could race |
 //! | [`identity`] | contacts' keyed hashes |
+//! | [`erasure`] | a person goes, and what is told of them late stays out |
+//! | [`media`] | what became of the copies of media |
 //! | [`view`] | what of the read model is read for deciding |
 //!
 //! **Invariant:** nothing else appends to the log. What a command answers is durable.
@@ -22,6 +24,8 @@
 //! another command, or another instance, tells one too may be missed until it is told again.
 
 use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
 
 use crate::{
     domain::{
@@ -37,9 +41,11 @@ use crate::{
 pub mod bulk;
 pub mod consent;
 mod directory;
+mod erasure;
 pub mod idempotency;
 mod identity;
 mod intake;
+pub mod media;
 pub mod outbox;
 mod recent;
 pub mod send;
@@ -49,6 +55,7 @@ pub mod write;
 
 use self::{
     directory::Directory,
+    erasure::Erased,
     idempotency::KeyTurns,
     identity::Hasher,
     recent::Recent,
@@ -138,7 +145,8 @@ pub enum IntakeOutcome {
 pub struct Commands {
     core: Arc<Core>,
     directory: Directory,
-    recent: Recent,
+    recent: ArcSwap<Recent>,
+    erased: Erased,
     turns: KeyTurns,
     consent: consent::Words,
     sending: Sending,
@@ -163,8 +171,9 @@ impl Commands {
         let core = Arc::new(Core { log, view, clock, hasher });
         Self {
             directory: Directory::new(Arc::clone(&core)),
+            erased: Erased::new(core.view.erasures()),
             core,
-            recent: Recent::new(),
+            recent: ArcSwap::from_pointee(Recent::new()),
             turns: KeyTurns::default(),
             consent: consent::Words::default(),
             sending: Sending::default(),

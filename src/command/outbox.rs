@@ -90,12 +90,13 @@ impl Commands {
             expected: Expected::Any,
             events: vec![self.core.event(settled.client, ACTOR, self.outcome_event(settled))],
         };
+        let recent = self.recent.load_full();
         let appended = self.core.log.append(settled.iter().map(entry).collect()).await?;
         for settled in settled {
             if let Outcome::Sent { dedupe_key, .. } = &settled.outcome {
                 // Its statuses find the conversation, and its echo is known, without a query.
                 let key = self.message_key(settled.client, dedupe_key);
-                self.recent.remember(key, settled.conversation);
+                recent.remember(key, settled.conversation);
             }
         }
         Ok(appended)

@@ -37,7 +37,7 @@ use crate::{
         bot::BotMode,
         conversation::Conversation,
         event::{Event, EventData, QueuedMessage},
-        ids::{ClientId, ConversationId, EventId, MessageId},
+        ids::{ClientId, ConversationId, EventId, MediaId, MessageId},
         message::{Direction, IN_DOUBT_CODE, Message, MessageStatus, Sender},
         time::Timestamp,
     },
@@ -88,6 +88,8 @@ pub trait Channels: Send + Sync + 'static {
 /// What is known of a medium that was uploaded to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
+    pub id: MediaId,
+    pub size: u64,
     pub mime_type: String,
     pub filename: Option<String>,
     pub sha256: Option<String>,

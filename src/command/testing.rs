@@ -17,7 +17,7 @@ use crate::{
         fold::fold,
         ids::{BulkId, IdentityHash, MessageId},
         message::Message,
-        state::{MemoryState, State},
+        state::{MemoryState, NotedAnswer, State},
         time::Timestamp,
         whatsapp::WhatsApp,
     },
@@ -34,6 +34,7 @@ pub struct FoldView {
     state: Mutex<MemoryState>,
     projected: watch::Sender<Position>,
     held: watch::Sender<bool>,
+    erasures: watch::Sender<u64>,
 }
 
 impl FoldView {
@@ -42,6 +43,7 @@ impl FoldView {
             state: Mutex::default(),
             projected: watch::channel(Position::START).0,
             held: watch::channel(false).0,
+            erasures: watch::channel(0).0,
         });
         tokio::spawn({
             let view = Arc::clone(&view);
@@ -53,6 +55,10 @@ impl FoldView {
                     for record in records.iter() {
                         fold(&mut *view.state.lock(), &record.event);
                     }
+                    let erased = records.iter().filter(|record| {
+                        matches!(record.event.data, EventData::PersonalDataErased(_))
+                    });
+                    view.erasures.send_modify(|told| *told += erased.count() as u64);
                     let last = records.last().expect("at least one").position;
                     view.projected.send_replace(last);
                 }
@@ -103,7 +109,8 @@ impl View for FoldView {
         client: ClientId,
     ) -> Result<Option<ConversationId>, QueryError> {
         let state = self.state.lock();
-        let own = state.conversations.keys().filter(|(owner, _)| *owner == client);
+        let known = state.conversations.keys().chain(&state.erased);
+        let own = known.filter(|(owner, _)| *owner == client);
         Ok(own.map(|(_, id)| *id).max())
     }
 
@@ -159,10 +166,66 @@ impl View for FoldView {
     ) -> Result<Vec<OldAnswers>, QueryError> {
         let state = self.state.lock();
         let mut all: HashMap<ClientId, Vec<String>> = HashMap::new();
-        for ((client, key), _) in state.answers.iter().filter(|(_, at)| **at < before) {
+        for ((client, key), _) in state.answers.iter().filter(|(_, noted)| noted.at < before) {
             all.entry(*client).or_default().push(key.clone());
         }
         Ok(all.into_iter().map(|(client, keys)| OldAnswers { client, keys, before }).collect())
+    }
+
+    async fn answers_of(
+        &self,
+        client: ClientId,
+        conversations: Vec<ConversationId>,
+    ) -> Result<Vec<String>, QueryError> {
+        let state = self.state.lock();
+        let speaks_of_them = |(owner, _): &(ClientId, String), noted: &NotedAnswer| {
+            *owner == client && noted.conversation.is_some_and(|id| conversations.contains(&id))
+        };
+        let found = state.answers.iter().filter(|(key, noted)| speaks_of_them(key, noted));
+        Ok(found.map(|((_, key), _)| key.clone()).collect())
+    }
+
+    fn erasures(&self) -> watch::Receiver<u64> {
+        self.erasures.subscribe()
+    }
+
+    async fn is_erased(&self, client: ClientId, id: ConversationId) -> Result<bool, QueryError> {
+        Ok(self.state.lock().is_erased(client, id))
+    }
+
+    async fn erased_identities(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError> {
+        let state = self.state.lock();
+        let all = state.erased_identities.iter().map(|((client, hash), at)| (*client, *hash, *at));
+        Ok(all.take(limit).collect())
+    }
+
+    async fn with_merged(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Vec<ConversationId>, QueryError> {
+        let mut state = self.state.lock();
+        let ids: Vec<_> =
+            state.conversations.keys().filter(|(owner, _)| *owner == client).collect();
+        let ids: Vec<ConversationId> = ids.into_iter().map(|(_, id)| *id).collect();
+        let others = ids.into_iter().filter(|other| *other != id);
+        let others: Vec<_> =
+            others.filter(|other| alive(&mut state, client, *other) == id).collect();
+        Ok(std::iter::once(id).chain(others).collect())
+    }
+
+    async fn identities_of(
+        &self,
+        client: ClientId,
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<IdentityHash>, QueryError> {
+        let state = self.state.lock();
+        let own =
+            state.identities.iter().filter(|((owner, _), id)| *owner == client && ids.contains(id));
+        Ok(own.map(|((_, hash), _)| *hash).collect())
     }
 
     async fn bot(&self, client: ClientId) -> Result<Bot, QueryError> {

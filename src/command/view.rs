@@ -69,6 +69,38 @@ pub trait View: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<OldAnswers>, QueryError>;
 
+    /// Keys of the answers that speak of these conversations.
+    async fn answers_of(
+        &self,
+        client: ClientId,
+        conversations: Vec<ConversationId>,
+    ) -> Result<Vec<String>, QueryError>;
+
+    /// How many persons were erased since the start; changes once the view is free of them.
+    fn erasures(&self) -> watch::Receiver<u64>;
+
+    async fn is_erased(&self, client: ClientId, id: ConversationId) -> Result<bool, QueryError>;
+
+    /// Identities that are known to be erased and since when, newest first, at most `limit`.
+    async fn erased_identities(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError>;
+
+    /// The conversation and all that were merged into it, itself first.
+    async fn with_merged(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Vec<ConversationId>, QueryError>;
+
+    /// The identities that lead to any of these conversations.
+    async fn identities_of(
+        &self,
+        client: ClientId,
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<IdentityHash>, QueryError>;
+
     async fn bot(&self, client: ClientId) -> Result<Bot, QueryError>;
 
     async fn whatsapp(&self, client: ClientId) -> Result<WhatsApp, QueryError>;
@@ -145,6 +177,45 @@ impl View for Queries {
         limit: usize,
     ) -> Result<Vec<OldAnswers>, QueryError> {
         Queries::old_answers(self, before, limit).await
+    }
+
+    async fn answers_of(
+        &self,
+        client: ClientId,
+        conversations: Vec<ConversationId>,
+    ) -> Result<Vec<String>, QueryError> {
+        Queries::answers_of(self, client, conversations).await
+    }
+
+    fn erasures(&self) -> watch::Receiver<u64> {
+        Queries::erasures(self)
+    }
+
+    async fn is_erased(&self, client: ClientId, id: ConversationId) -> Result<bool, QueryError> {
+        Queries::is_erased(self, client, id).await
+    }
+
+    async fn erased_identities(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError> {
+        Queries::erased_identities(self, limit).await
+    }
+
+    async fn with_merged(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Vec<ConversationId>, QueryError> {
+        Queries::with_merged(self, client, id).await
+    }
+
+    async fn identities_of(
+        &self,
+        client: ClientId,
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<IdentityHash>, QueryError> {
+        Queries::identities_of(self, client, ids).await
     }
 
     async fn bot(&self, client: ClientId) -> Result<Bot, QueryError> {

@@ -345,6 +345,7 @@ impl Commands {
             return Err(CommandError::Invalid { field: "phone", reason });
         }
         self.core.come_up().await?;
+        self.heed_erasures().await?;
         let opening = Opening {
             existing: self.existing(client, &identities, &contact).await?,
             contact: contact.clone(),

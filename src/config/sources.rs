@@ -277,6 +277,11 @@ impl Loaded {
             let path = self.settings.projection.path.display().to_string();
             self.computed.push(("projection.path", path));
         }
+        if !self.is_set("media.directory") {
+            self.settings.media.directory = self.settings.data_dir.join("media");
+            let path = self.settings.media.directory.display().to_string();
+            self.computed.push(("media.directory", path));
+        }
     }
 }
 

@@ -18,10 +18,11 @@ use crate::{
 
 /// Numbers for which zero means something; their doc comments say what. Anywhere else zero would
 /// be a server that can do nothing.
-const MAY_BE_ZERO: [&str; 5] = [
+const MAY_BE_ZERO: [&str; 6] = [
     "auth.leeway_s",
     "bot.pause_after_person_s",
     "feed.batch_window_ms",
+    "media.tenant_bytes_max",
     "simulator.seed",
     "tenants[].client_id",
 ];
@@ -58,6 +59,10 @@ pub fn validate(loaded: &Loaded) -> Vec<Problem> {
     }
     if let Err(error) = settings.logging.filter.parse::<tracing_subscriber::EnvFilter>() {
         add("logging.filter", format!("it can't be read: {error}; write a level, like info"));
+    }
+    let s3 = &settings.media.s3;
+    if s3.access_key_id.is_some() != s3.secret_access_key.is_some() {
+        add("media.s3", "give both access_key_id and secret_access_key, or neither".to_owned());
     }
     if settings.outbox.call_timeout_ms >= settings.outbox.doubt_after_ms {
         let message = "a call must have timed out before others hold it to be in doubt: give a \

@@ -16,8 +16,11 @@ use super::{
     bot::BotMode,
     bulk::{BulkBatch, BulkSpec, RecipientPart, RecipientResult},
     conversation::{Contact, ConversationStatus},
-    ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId},
-    message::{Media, MessageKind, MessageStatus, ProviderError, Sender},
+    ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MediaId, MessageId, Position},
+    message::{
+        Media, MediaFailure, MessageKind, MessageStatus, ProviderError, Sender, StoredMedia,
+    },
+    stats::Counts,
     tenant::{Sealed, TenantSetup},
     time::Timestamp,
     whatsapp::WhatsAppStatus,
@@ -57,6 +60,14 @@ pub enum EventData {
         from: ConversationId,
         into: ConversationId,
         identities: Vec<IdentityHash>,
+    },
+
+    /// A person is erased: all that these conversations held is void from here on. Holds no
+    /// personal data, so it stays when their streams are deleted.
+    PersonalDataErased(Erasure),
+    /// What was stored of it outside of the directory is deleted: streams, media, answers.
+    ErasureCompleted {
+        conversation_id: ConversationId,
     },
 
     // Conversation streams.
@@ -114,6 +125,23 @@ pub enum EventData {
     MessageEdited(MessageAmendment),
     /// An earlier message was withdrawn by its author.
     MessageRevoked(MessageAmendment),
+    /// Our copy of a message's medium is stored.
+    MediaStored {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        media: StoredMedia,
+    },
+    /// There will be no copy of a message's medium.
+    MediaFailed {
+        conversation_id: ConversationId,
+        message_id: MessageId,
+        reason: MediaFailure,
+    },
+    /// The last event before the stream is deleted with all others. It makes sure that nobody
+    /// appends on what was known of the stream before (a claim to send, above all).
+    ErasureBegun {
+        conversation_id: ConversationId,
+    },
     /// An agent, or a rule, changed the conversation itself.
     ConversationChanged {
         conversation_id: ConversationId,
@@ -321,6 +349,37 @@ pub struct MessageAmendment {
     pub at: Timestamp,
 }
 
+/// A person that is erased.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Erasure {
+    /// All conversations of the person; the first is the one that the others were merged into.
+    pub conversations: Vec<ConversationId>,
+    /// Under which the person was known, for who keeps something of them elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<IdentityHash>,
+    /// What the deleted streams add to the statistics, for who folds the log without them.
+    pub kept: KeptNumbers,
+    /// Copies of media that go with the streams.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<MediaId>,
+    /// Where the streams' events stand, so that what they published is found without a search;
+    /// `None` when they are too many to be named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub positions: Option<Vec<Position>>,
+}
+
+/// What a person's messages add to the tenant's statistics, and go on adding when they are gone.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct KeptNumbers {
+    pub messages: i64,
+    pub totals: Counts,
+    /// Of the day on which the person was erased.
+    pub today: Counts,
+    pub hours: Vec<(Timestamp, Counts)>,
+    pub first_responses: i64,
+    pub first_response_sum_ms: i64,
+}
+
 /// What an agent may set on a conversation. What is `None` stays.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ConversationChange {
@@ -361,6 +420,9 @@ impl EventData {
             EventData::ConversationOpened { conversation_id, .. }
             | EventData::ContactChanged { conversation_id, .. }
             | EventData::SendStarted { conversation_id, .. }
+            | EventData::MediaStored { conversation_id, .. }
+            | EventData::MediaFailed { conversation_id, .. }
+            | EventData::ErasureBegun { conversation_id }
             | EventData::SendReleased { conversation_id, .. }
             | EventData::SendDoubted { conversation_id, .. }
             | EventData::ConversationChanged { conversation_id, .. }
@@ -381,6 +443,8 @@ impl EventData {
             EventData::ContactRegistered { .. }
             | EventData::IdentitiesLinked { .. }
             | EventData::ContactsMerged { .. }
+            | EventData::PersonalDataErased(_)
+            | EventData::ErasureCompleted { .. }
             | EventData::BotStatusChanged { .. }
             | EventData::WhatsappStateChanged { .. }
             | EventData::AnswersForgotten { .. }

@@ -25,6 +25,11 @@ pub struct MessageId(pub Uuid);
 #[serde(transparent)]
 pub struct BulkId(pub Uuid);
 
+/// Our copy of a medium: that of the message which brought it, or a UUIDv7 drawn at its upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MediaId(pub Uuid);
+
 /// A domain event's id: a UUIDv7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -57,7 +62,7 @@ macro_rules! display_inner {
         }
     )*};
 }
-display_inner!(ClientId, ConversationId, MessageId, BulkId, EventId, Position);
+display_inner!(ClientId, ConversationId, MessageId, BulkId, MediaId, EventId, Position);
 
 macro_rules! parse_inner {
     ($($name:ident: $inner:ty),*) => {$(
@@ -69,7 +74,14 @@ macro_rules! parse_inner {
         }
     )*};
 }
-parse_inner!(ClientId: u32, ConversationId: u32, MessageId: Uuid, BulkId: Uuid, EventId: Uuid);
+parse_inner!(
+    ClientId: u32,
+    ConversationId: u32,
+    MessageId: Uuid,
+    BulkId: Uuid,
+    MediaId: Uuid,
+    EventId: Uuid
+);
 
 impl fmt::Debug for IdentityHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    ids::{BulkId, ClientId, ConversationId, MessageId},
+    ids::{BulkId, ClientId, ConversationId, MediaId, MessageId},
     time::Timestamp,
 };
 
@@ -122,10 +122,10 @@ impl ProviderError {
     }
 }
 
-/// A media attachment as the provider described it.
+/// A media attachment: as the provider described it, and our own copy of it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Media {
-    /// The provider's media id, or our own for an upload.
+    /// The provider's media id; `None` for an upload. Never shown to clients.
     pub id: Option<String>,
     pub mime_type: Option<String>,
     pub sha256: Option<String>,
@@ -137,6 +137,82 @@ pub struct Media {
     pub voice: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub animated: bool,
+    /// `None` where there is nothing that could be copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<MediaCopy>,
+}
+
+impl Media {
+    /// The same, with a copy that is yet to be fetched: under the id of the message that brings
+    /// it, so that clients can ask for it before it is here.
+    pub fn to_be_copied(mut self, message_id: MessageId) -> Self {
+        let somewhere = self.id.is_some() || self.url.is_some();
+        self.copy = somewhere.then_some(MediaCopy {
+            id: MediaId(message_id.0),
+            state: CopyState::Pending,
+            size: None,
+        });
+        self
+    }
+
+    /// A copy is to be fetched still.
+    pub fn is_pending(&self) -> bool {
+        self.copy.is_some_and(|copy| copy.state == CopyState::Pending)
+    }
+}
+
+/// Our own copy of a medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaCopy {
+    pub id: MediaId,
+    pub state: CopyState,
+    /// In bytes, once it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyState {
+    Pending,
+    Stored,
+    /// It could not be fetched, and is not tried again.
+    Failed,
+}
+
+/// What a copy turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredMedia {
+    pub mime_type: String,
+    pub size: u64,
+    /// Hexadecimal.
+    pub sha256: String,
+}
+
+/// Why there is no copy. Names nothing of the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaFailure {
+    /// The provider does not have it, or not any more.
+    Gone,
+    /// It is larger than what is taken.
+    TooLarge,
+    /// Its bytes are not those that the provider announced.
+    Damaged,
+    /// It could not be had in all the attempts.
+    Unreachable,
+}
+
+impl MediaFailure {
+    /// As clients read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MediaFailure::Gone => "gone",
+            MediaFailure::TooLarge => "too_large",
+            MediaFailure::Damaged => "damaged",
+            MediaFailure::Unreachable => "unreachable",
+        }
+    }
 }
 
 /// A message as it stands after the events so far.

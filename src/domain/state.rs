@@ -1,7 +1,10 @@
 //! What the fold reads and writes: in memory in tests, a write-back cache over the read model in
 //! production. Both must behave alike.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +12,9 @@ use super::{
     bot::Bot,
     bulk::{Bulk, BulkRecipient, RecipientPart},
     conversation::Conversation,
-    event::RequestAnswer,
+    event::{Erasure, RequestAnswer},
     ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId},
-    message::{Message, MessageStatus, ProviderError},
+    message::{Direction, Message, MessageStatus, ProviderError},
     stats::{Counts, Stats},
     tenant::StoredSetup,
     time::Timestamp,
@@ -117,6 +120,28 @@ pub trait State {
     fn put_answer(&mut self, client: ClientId, answer: &RequestAnswer, at: Timestamp);
     /// Forgets the tenant's answers that were given before `before`.
     fn forget_answers(&mut self, client: ClientId, before: Timestamp);
+
+    /// Whether anybody was erased: a cheap look before [`is_erased`](State::is_erased).
+    fn has_erased(&self) -> bool;
+    /// Whether the person of this conversation was erased.
+    fn is_erased(&mut self, client: ClientId, id: ConversationId) -> bool;
+    /// Takes out the conversations, and all that is of them: messages, what waits,
+    /// identities (which are known to be erased from now on). Says how many of the messages were
+    /// still queued.
+    fn erase(&mut self, client: ClientId, erasure: &Erasure, at: Timestamp) -> i64;
+    /// Keeps, or with `None` forgets, that streams and media of an erased person are to be
+    /// deleted; `first` is the first of its conversations. What is kept already stays as it is.
+    fn put_erasing(&mut self, client: ClientId, first: ConversationId, erasure: Option<&Erasure>);
+    /// Forgets which of the tenant's identities were erased before `before`.
+    fn forget_erased_identities(&mut self, client: ClientId, before: Timestamp);
+}
+
+/// That a write was answered under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotedAnswer {
+    /// Whose data the answer holds, where it does.
+    pub conversation: Option<ConversationId>,
+    pub at: Timestamp,
 }
 
 /// The state in memory: for tests and for comparing with the read model.
@@ -130,11 +155,14 @@ pub struct MemoryState {
     pub waiting: HashMap<(ClientId, String), Waiting>,
     pub hours: HashMap<(ClientId, Timestamp), Counts>,
     pub identities: HashMap<(ClientId, IdentityHash), ConversationId>,
-    pub answers: HashMap<(ClientId, String), Timestamp>,
+    pub answers: HashMap<(ClientId, String), NotedAnswer>,
     pub bulks: HashMap<(ClientId, BulkId), Arc<Bulk>>,
     /// By the number of their first recipient.
     pub bulk_parts: HashMap<(ClientId, BulkId, u32), RecipientPart>,
     pub bulk_recipients: HashMap<(ClientId, BulkId, u32), BulkRecipient>,
+    pub erased: HashSet<(ClientId, ConversationId)>,
+    pub erased_identities: HashMap<(ClientId, IdentityHash), Timestamp>,
+    pub erasing: HashMap<(ClientId, ConversationId), Erasure>,
 }
 
 impl State for MemoryState {
@@ -254,11 +282,62 @@ impl State for MemoryState {
     }
 
     fn put_answer(&mut self, client: ClientId, answer: &RequestAnswer, at: Timestamp) {
-        let noted = self.answers.entry((client, answer.key.clone())).or_insert(at);
-        *noted = at.max(*noted);
+        let noted = NotedAnswer { conversation: answer.conversation_id, at };
+        let known = self.answers.entry((client, answer.key.clone())).or_insert(noted);
+        known.at = at.max(known.at);
+        known.conversation = noted.conversation;
     }
 
     fn forget_answers(&mut self, client: ClientId, before: Timestamp) {
-        self.answers.retain(|(owner, _), at| *owner != client || *at >= before);
+        self.answers.retain(|(owner, _), answer| *owner != client || answer.at >= before);
+    }
+
+    fn has_erased(&self) -> bool {
+        !self.erased.is_empty()
+    }
+
+    fn is_erased(&mut self, client: ClientId, id: ConversationId) -> bool {
+        !self.erased.is_empty() && self.erased.contains(&(client, id))
+    }
+
+    fn erase(&mut self, client: ClientId, erasure: &Erasure, at: Timestamp) -> i64 {
+        let gone = |owner: ClientId, id: ConversationId| {
+            owner == client && erasure.conversations.contains(&id)
+        };
+        let mut queued = 0;
+        self.messages.retain(|_, message| {
+            let gone = gone(message.client_id, message.conversation_id);
+            let waits =
+                message.direction == Direction::Outbound && message.status == MessageStatus::Queued;
+            queued += i64::from(gone && waits);
+            !gone
+        });
+        let messages = &self.messages;
+        self.message_keys.retain(|(owner, _), id| messages.contains_key(&(*owner, *id)));
+        self.conversations.retain(|(owner, id), _| !gone(*owner, *id));
+        self.waiting.retain(|(owner, _), waiting| !gone(*owner, waiting.conversation_id));
+        let erased_identities = &mut self.erased_identities;
+        self.identities.retain(|(owner, hash), id| {
+            let gone = gone(*owner, *id);
+            if gone {
+                erased_identities.insert((*owner, *hash), at);
+            }
+            !gone
+        });
+        self.erased.extend(erasure.conversations.iter().map(|id| (client, *id)));
+        queued
+    }
+
+    fn put_erasing(&mut self, client: ClientId, first: ConversationId, erasure: Option<&Erasure>) {
+        match erasure {
+            Some(erasure) => {
+                self.erasing.entry((client, first)).or_insert_with(|| erasure.clone());
+            }
+            None => _ = self.erasing.remove(&(client, first)),
+        }
+    }
+
+    fn forget_erased_identities(&mut self, client: ClientId, before: Timestamp) {
+        self.erased_identities.retain(|(owner, _), at| *owner != client || *at >= before);
     }
 }

@@ -1,7 +1,8 @@
 //! Statistics: counters that move in the same order as the messages.
 //!
 //! **Invariant:** `totals`, `total_messages`, `queued` and `conversations` equal at any time what a
-//! recount of all messages ([`Share`]) and conversations ([`ConversationCounts::of`]) would give.
+//! recount of all messages ([`Share`]) and conversations ([`ConversationCounts::of`]) would give,
+//! and of erased persons what their messages had come to (`event::KeptNumbers`).
 //! They are kept up by adding the difference that an event makes; nothing is ever counted by
 //! scanning messages, so the cost of an event does not grow with the history.
 

@@ -305,6 +305,12 @@ impl FeedSink for Hub {
         {
             let rings = self.rings.lock();
             let tight = self.tight();
+            for (client, _) in &batch.erased {
+                // The batch itself is free of it, and what came before is in the table.
+                if let Some(ring) = rings.get(client) {
+                    self.account(ring.forget(self.head()));
+                }
+            }
             for event in &batch.frames {
                 let Some(ring) = rings.get(&event.client_id) else { continue };
                 let frame = Arc::new(Frame::new(event.clone()));

@@ -199,6 +199,23 @@ impl Ring {
         change
     }
 
+    /// Lets go of all that it holds, ready encodings and what they were made of included: someone
+    /// in it was erased. All of it, up to `position`, is in the table, where those who had not
+    /// pulled it yet find what is left of it.
+    pub(super) fn forget(&self, position: Cursor) -> Change {
+        let mut state = self.state.lock();
+        let change = Change { bytes: -(state.bytes as isize), conflated: 0 };
+        state.first_number += state.segments.len() as u64;
+        state.segments.clear();
+        state.merged.clear();
+        state.open.clear();
+        state.open_bytes = 0;
+        state.bytes = 0;
+        state.events = 0;
+        state.covers_after = state.covers_after.max(position);
+        change
+    }
+
     /// Says that the table has nothing from `after` up to `scanned_to`, so that a place in there
     /// is the ring's to answer: a quiet tenant's polls need no table then.
     pub(super) fn cover_from(&self, after: Cursor, scanned_to: Cursor) {

@@ -252,9 +252,11 @@ fn message_out(message: &Message) -> MessageOut<'_> {
 
 #[derive(Serialize)]
 struct MediaOut<'a> {
-    id: Option<&'a str>,
+    id: Option<Uuid>,
+    status: Option<wire::MediaStatus>,
     mime_type: Option<&'a str>,
     filename: Option<&'a str>,
+    size: Option<u64>,
     sha256: Option<&'a str>,
     voice: bool,
     animated: bool,
@@ -262,9 +264,11 @@ struct MediaOut<'a> {
 
 fn media_out(media: &Media) -> MediaOut<'_> {
     MediaOut {
-        id: media.id.as_deref(),
+        id: media.copy.map(|copy| copy.id.0),
+        status: media.copy.map(|copy| to_wire::media_status(copy.state)),
         mime_type: media.mime_type.as_deref(),
         filename: media.filename.as_deref(),
+        size: media.copy.and_then(|copy| copy.size),
         sha256: media.sha256.as_deref(),
         voice: media.voice,
         animated: media.animated,

@@ -13,10 +13,11 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 use bytes::Bytes;
 use rusqlite::{Connection, params};
 
-use super::{PublicFrame, encode, encode::Envelope, state::FoldState, stored::feed_row};
+use super::{PublicFrame, encode, encode::Envelope, erasing, state::FoldState, stored::feed_row};
 use crate::{
     domain::{
         conversation::Conversation,
+        event::Erasure,
         ids::{BulkId, ClientId, ConversationId, Position},
         public::PublicEvent,
         time::Timestamp,
@@ -151,6 +152,31 @@ impl FeedBatch {
         Ok(())
     }
 
+    /// Takes out what was published of erased conversations, in this batch and before.
+    pub fn erase(
+        &mut self,
+        connection: &Connection,
+        client: ClientId,
+        erasure: &Erasure,
+    ) -> rusqlite::Result<()> {
+        let gone = |owner: ClientId, id: Option<ConversationId>| {
+            owner == client && id.is_some_and(|id| erasure.conversations.contains(&id))
+        };
+        if let Some(frames) = &mut self.frames {
+            frames.retain(|frame| !gone(frame.client_id, frame.conversation_id));
+        }
+        self.facts.retain(|fact| !gone(fact.client, fact.conversation));
+        self.states.retain(|(owner, _, _), event| {
+            let conversation = match &event.content {
+                StateContent::Conversation(conversation) => Some(conversation.id),
+                StateContent::Tenant | StateContent::Bulk(_) => None,
+            };
+            !gone(*owner, conversation)
+        });
+        self.rows_added -= erasing::erase_facts(connection, client, erasure)?;
+        Ok(())
+    }
+
     fn publish_fact(
         &mut self,
         state: &mut FoldState,
@@ -198,6 +224,7 @@ impl FeedBatch {
         for ((client, event_type, key), event) in states {
             self.write_state(state, client, event_type, key, event)?;
         }
+        self.rows_added -= std::mem::take(&mut state.feed_rows_erased);
         let mut frames = self.frames.take().unwrap_or_default();
         frames.sort_by_key(|frame| frame.cursor);
         Ok(Published { frames, rows_added: self.rows_added })

@@ -6,8 +6,11 @@ use uuid::Uuid;
 use crate::domain::{
     bot::{Bot, BotMode},
     conversation::{Contact, Conversation, ConversationStatus, LastMessage, MarketingPreference},
-    ids::{BulkId, ClientId, ConversationId, MessageId},
-    message::{Direction, Media, Message, MessageKind, MessageStatus, ProviderError, Sender},
+    ids::{BulkId, ClientId, ConversationId, MediaId, MessageId},
+    message::{
+        CopyState, Direction, Media, MediaCopy, Message, MessageKind, MessageStatus, ProviderError,
+        Sender,
+    },
     state::Tenant,
     stats::{Counts, Stats},
     time::Timestamp,
@@ -72,6 +75,11 @@ pub(crate) fn full() -> (Message, Conversation) {
             url: Some("https://example.org/secret".to_owned()),
             voice: true,
             animated: true,
+            copy: Some(MediaCopy {
+                id: MediaId(Uuid::from_u128(8)),
+                state: CopyState::Stored,
+                size: Some(12),
+            }),
         }),
         payload: payload.as_object().cloned(),
         reply_to: Some("wamid.1".to_owned()),

@@ -220,6 +220,7 @@ impl Worker {
                 self.say_caught_up(caught_up);
             }
             self.retain()?;
+            self.purge()?;
         }
         Ok(())
     }
@@ -287,6 +288,21 @@ impl Worker {
             thread::sleep(STOP_NOTICED.min(delay));
         }
         self.stopping.is_cancelled()
+    }
+
+    /// While nothing else waits: what comes in goes first, and a step follows each batch.
+    fn purge(&mut self) -> Result<(), ProjectError> {
+        loop {
+            match self.projector.purge() {
+                Ok(true) if self.parts.is_empty() && !self.stopping.is_cancelled() => {}
+                Ok(_) => return Ok(()),
+                Err(error @ ProjectError::Write(_)) => {
+                    tracing::warn!(%error, "can't purge what was erased from the read model: tries later");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// One step after each batch, so that under load it keeps up with what comes in.

@@ -283,7 +283,7 @@ pub(super) fn identities(
         .collect()
 }
 
-/// Registered ones count before they are opened.
+/// Registered ones count before they are opened, and erased ones for ever.
 pub(super) fn highest_conversation(
     connection: &Connection,
     client: ClientId,
@@ -300,8 +300,11 @@ pub(super) fn highest_conversation(
     let registered: Option<u32> = connection
         .prepare_cached("SELECT max(conversation) FROM identity WHERE client = ?1")?
         .query_row([client.0], |row| row.get(0))?;
+    let erased: Option<u32> = connection
+        .prepare_cached("SELECT max(conversation) FROM erased WHERE client = ?1")?
+        .query_row([client.0], |row| row.get(0))?;
     let opened = opened.map(|row| row as u32);
-    Ok(opened.max(registered).map(ConversationId))
+    Ok(opened.max(registered).max(erased).map(ConversationId))
 }
 
 pub(super) fn old_answers(
@@ -342,4 +345,21 @@ pub(super) fn old_answers(
 
 pub(super) fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+pub(super) fn answers_of(
+    connection: &Connection,
+    client: ClientId,
+    conversations: &[ConversationId],
+) -> rusqlite::Result<Vec<String>> {
+    let mut select = connection
+        .prepare_cached("SELECT key FROM answer WHERE client = ?1 AND conversation = ?2")?;
+    let mut keys = Vec::new();
+    for id in conversations {
+        let found = select.query_map((client.0, id.0), |row| row.get(0))?;
+        for key in found {
+            keys.push(key?);
+        }
+    }
+    Ok(keys)
 }

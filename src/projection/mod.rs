@@ -24,6 +24,7 @@ pub mod settings;
 pub mod to_wire;
 
 mod bulks;
+mod erasing;
 mod feed_pages;
 mod feed_table;
 mod flush;
@@ -36,6 +37,8 @@ mod state;
 mod stored;
 mod words;
 mod write_back;
+
+pub use erasing::Erasing;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -66,6 +69,8 @@ pub struct CommittedBatch {
     pub frames: Vec<PublicFrame>,
     /// All events up to here are projected.
     pub position: Position,
+    /// Conversations that were erased in it: what followers still hold of them is to be let go.
+    pub erased: Vec<(ClientId, Vec<ConversationId>)>,
 }
 
 /// Takes what was projected. Called on the projector's thread, in order, after the commit; must

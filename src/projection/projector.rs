@@ -11,7 +11,7 @@ use rusqlite::params;
 use tokio::sync::watch;
 
 use super::{
-    CommittedBatch,
+    CommittedBatch, erasing,
     feed_table::{FeedBatch, Source},
     read_model::{self, ReadModel},
     retention,
@@ -49,16 +49,39 @@ pub(super) struct Projector {
     clock: Arc<dyn Clock>,
     projected: watch::Sender<Position>,
     complete: watch::Sender<bool>,
+    /// How many persons this process has erased, and what others were told of it.
+    erased: u64,
+    erasures: watch::Sender<u64>,
+    /// The write-ahead log may hold what was erased. So it may after a start.
+    journal_is_due: bool,
+    words: Words,
     _lock: File,
+}
+
+/// Whether the full-text index holds words of erased persons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    Clean,
+    Due { first: bool },
 }
 
 impl Projector {
     pub fn new(model: ReadModel, clock: Arc<dyn Clock>) -> Result<Self, ProjectError> {
-        let ReadModel { connection, settings, epoch, checkpoint, projected, complete, lock } =
-            model;
+        let ReadModel {
+            connection,
+            settings,
+            epoch,
+            checkpoint,
+            projected,
+            complete,
+            erasures,
+            lock,
+        } = model;
         let feed_rows = connection
             .query_row("SELECT feed_rows FROM meta", [], |row| row.get(0))
             .map_err(classify)?;
+        let words_are_due = erasing::are_words_due(&connection).map_err(classify)?;
+        let words = if words_are_due { Words::Due { first: true } } else { Words::Clean };
         let state = FoldState::new(connection, &settings).map_err(classify)?;
         Ok(Self {
             state,
@@ -69,6 +92,10 @@ impl Projector {
             clock,
             projected,
             complete,
+            erased: 0,
+            erasures,
+            journal_is_due: true,
+            words,
             _lock: lock,
         })
     }
@@ -94,6 +121,11 @@ impl Projector {
         let outcome = self.project_in_transaction(records, with_frames);
         let (batch, folded) = outcome.inspect_err(|error| self.roll_back(error))?;
         self.checkpoint = batch.position;
+        self.erased += batch.erased.len() as u64;
+        if !batch.erased.is_empty() {
+            self.journal_is_due = true;
+            self.words = Words::Due { first: true };
+        }
         metrics::histogram!(names::PROJECTION_BATCH_SECONDS)
             .record(started_at.elapsed().as_secs_f64());
         self.record_progress(&folded);
@@ -102,12 +134,34 @@ impl Projector {
 
     /// Says that what was committed may be read and waited for.
     pub fn announce(&self) {
+        self.erasures.send_if_modified(|told| std::mem::replace(told, self.erased) != self.erased);
         self.projected.send_replace(self.checkpoint);
     }
 
     /// Says that the read model lacks nothing that was in the log when it was opened.
     pub fn announce_complete(&self) {
         self.complete.send_if_modified(|was| !std::mem::replace(was, true));
+    }
+
+    /// After an erasure: merges the full-text index, step by step, then empties the write-ahead
+    /// log and removes a damaged read model that was put aside, for all of them hold what was
+    /// erased. `true` when there is more to do.
+    pub fn purge(&mut self) -> Result<bool, ProjectError> {
+        if let Words::Due { first } = self.words {
+            let merged = erasing::merge_words(&self.state.connection, first).map_err(classify)?;
+            self.words = if merged { Words::Clean } else { Words::Due { first: false } };
+            self.journal_is_due = true;
+            return Ok(true);
+        }
+        if !self.journal_is_due {
+            return Ok(false);
+        }
+        if let Some(path) = self.state.connection.path().map(Path::new) {
+            read_model::remove_set_aside(path);
+        }
+        let emptied = erasing::empty_journal(&self.state.connection).map_err(classify)?;
+        self.journal_is_due = !emptied;
+        Ok(false)
     }
 
     fn project_in_transaction<'a>(
@@ -120,12 +174,17 @@ impl Projector {
         let mut feed = FeedBatch::new(Arc::clone(&self.epoch), keep_since, with_frames);
         let mut position = self.checkpoint;
         let mut folded = Folded::default();
+        let mut erased = Vec::new();
         for record in records {
             if record.position.0 > POSITION_MAX {
                 return Err(ProjectError::PositionTooLarge(record.position));
             }
             let event = &*record.event;
             let public = fold(&mut self.state, event);
+            for (client, erasure) in std::mem::take(&mut self.state.erased_now) {
+                feed.erase(&self.state.connection, client, &erasure).map_err(classify)?;
+                erased.push((client, erasure.conversations));
+            }
             let source =
                 Source { client: event.client_id, position: record.position, time: event.time };
             feed.publish(&mut self.state, source, public).map_err(classify)?;
@@ -145,7 +204,7 @@ impl Projector {
             .map_err(classify)?;
         self.execute("COMMIT")?;
         self.feed_rows = feed_rows;
-        Ok((CommittedBatch { frames: published.frames, position }, folded))
+        Ok((CommittedBatch { frames: published.frames, position, erased }, folded))
     }
 
     /// Takes a bounded number of expired facts out of the feed; `true` when there may be more.

@@ -6,13 +6,16 @@ use tokio::sync::watch;
 
 use rusqlite::Connection;
 
-use super::{PublicFrame, bulks, feed_pages, lookups, pool::Pool, read_model::ReadModel, state};
+use super::{
+    Erasing, PublicFrame, bulks, erasing, feed_pages, lookups, pool::Pool, read_model::ReadModel,
+    state,
+};
 use crate::{
     domain::{
         bot::Bot,
         bulk::{Bulk, Recipient, RecipientPart, RecipientResult},
         conversation::{Conversation, ConversationStatus},
-        ids::{BulkId, ClientId, ConversationId, IdentityHash, MessageId, Position},
+        ids::{BulkId, ClientId, ConversationId, IdentityHash, MediaId, MessageId, Position},
         message::Message,
         state::Tenant,
         stats::{Counts, Stats},
@@ -122,6 +125,7 @@ struct Inner {
     epoch: Arc<str>,
     projected: watch::Receiver<Position>,
     complete: watch::Receiver<bool>,
+    erasures: watch::Receiver<u64>,
 }
 
 impl Queries {
@@ -143,7 +147,8 @@ impl Queries {
         let epoch = Arc::clone(&model.epoch);
         let projected = model.projected.subscribe();
         let complete = model.complete.subscribe();
-        Ok(Self { inner: Arc::new(Inner { pool, epoch, projected, complete }) })
+        let erasures = model.erasures.subscribe();
+        Ok(Self { inner: Arc::new(Inner { pool, epoch, projected, complete, erasures }) })
     }
 
     #[cfg(test)]
@@ -328,6 +333,15 @@ impl Queries {
         self.read(move |db| lookups::old_answers(db, before, limit)).await
     }
 
+    /// Hashes of the idempotency keys whose answers speak of these conversations.
+    pub async fn answers_of(
+        &self,
+        client: ClientId,
+        conversations: Vec<ConversationId>,
+    ) -> Result<Vec<String>, QueryError> {
+        self.read(move |db| lookups::answers_of(db, client, &conversations)).await
+    }
+
     pub async fn bulk(&self, client: ClientId, id: BulkId) -> Result<Option<Bulk>, QueryError> {
         let found = self.read(move |db| bulks::find(db, (client, id))).await?;
         Ok(found.map(|found| Bulk::clone(&found.bulk)))
@@ -429,6 +443,78 @@ impl Queries {
         hashes: Vec<IdentityHash>,
     ) -> Result<Vec<Option<Conversation>>, QueryError> {
         self.read(move |db| bulks::conversations_of(db, client, &hashes)).await
+    }
+
+    /// How many persons were erased since the start; changes before `projected` does.
+    pub fn erasures(&self) -> watch::Receiver<u64> {
+        self.inner.erasures.clone()
+    }
+
+    pub async fn is_erased(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<bool, QueryError> {
+        self.read(move |db| erasing::is_erased(db, (client, id))).await
+    }
+
+    /// Persons of whom streams and media are still to be deleted, at most `limit`.
+    pub async fn erasing(&self, limit: usize) -> Result<Vec<Erasing>, QueryError> {
+        self.read(move |db| erasing::erasing(db, limit)).await
+    }
+
+    /// Identities that are known to be erased, newest first, at most `limit`.
+    pub async fn erased_identities(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError> {
+        self.read(move |db| erasing::erased_identities(db, limit)).await
+    }
+
+    /// The conversation and all that were merged into it, itself first.
+    pub async fn with_merged(
+        &self,
+        client: ClientId,
+        id: ConversationId,
+    ) -> Result<Vec<ConversationId>, QueryError> {
+        self.read(move |db| erasing::with_merged(db, (client, id))).await
+    }
+
+    /// The identities that lead to any of these conversations.
+    pub async fn identities_of(
+        &self,
+        client: ClientId,
+        ids: Vec<ConversationId>,
+    ) -> Result<Vec<IdentityHash>, QueryError> {
+        self.read(move |db| erasing::identities_of(db, client, &ids)).await
+    }
+
+    /// Whether this copy of a medium is to be deleted with an erased person.
+    pub async fn is_media_erasing(
+        &self,
+        client: ClientId,
+        id: MediaId,
+    ) -> Result<bool, QueryError> {
+        self.read(move |db| erasing::is_media_erasing(db, client, id)).await
+    }
+
+    /// Messages of all tenants whose medium is to be fetched, after `after` in the order in which
+    /// they came, each with its place.
+    pub async fn pending_media(
+        &self,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Message)>, QueryError> {
+        self.read(move |db| erasing::pending_media(db, after, limit)).await
+    }
+
+    /// A message that shows this copy of a medium.
+    pub async fn message_with_media(
+        &self,
+        client: ClientId,
+        id: MediaId,
+    ) -> Result<Option<MessageId>, QueryError> {
+        self.read(move |db| erasing::message_with_media(db, client, id)).await
     }
 
     /// The tenant's public events after `after`, at most `limit`.

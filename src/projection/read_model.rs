@@ -24,7 +24,7 @@ use crate::{
 
 /// Raise it when the schema, what is stored in it, or the bytes of public events change: each
 /// read model is then made anew at its next start. So it is when [`FOLD_VERSION`] changes.
-pub const READ_MODEL_VERSION: u32 = 2;
+pub const READ_MODEL_VERSION: u32 = 3;
 
 /// What a read model of this release says of itself.
 const VERSION: (u32, u32) = (READ_MODEL_VERSION, FOLD_VERSION);
@@ -38,7 +38,7 @@ const WAL_PAGES: u32 = 4096;
 /// The write-ahead log's file is cut to this size after a longer reader let it grow.
 const WAL_BYTES_KEPT: i64 = 64 << 20;
 /// How long a connection waits for another one's lock.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Prepared statements that a connection keeps; there are fewer.
 const STATEMENTS_MAX: usize = 128;
 /// Pages copied between two words on the progress of a backup.
@@ -72,6 +72,8 @@ pub struct ReadModel {
     pub(super) projected: watch::Sender<Position>,
     /// Tells the queries when it has come up with the log for the first time.
     pub(super) complete: watch::Sender<bool>,
+    /// Tells them that somebody was erased: how many since the start.
+    pub(super) erasures: watch::Sender<u64>,
     pub(super) lock: File,
 }
 
@@ -145,6 +147,7 @@ impl ReadModel {
             checkpoint,
             projected: watch::Sender::new(checkpoint),
             complete: watch::Sender::new(false),
+            erasures: watch::Sender::new(0),
             lock,
         })
     }
@@ -326,6 +329,9 @@ fn open_for_writing(path: &Path, settings: &ProjectionSettings) -> rusqlite::Res
     connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // What is deleted or replaced is overwritten: an erased person must not be found in the free
+    // parts of the file.
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     Ok(connection)
 }
 
@@ -389,6 +395,13 @@ pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// Removes what [`ReadModel::open`] put aside as damaged, as far as it can be.
+pub(super) fn remove_set_aside(path: &Path) {
+    if let Err(error) = remove_file(&sibling(path, ".damaged")) {
+        tracing::warn!(%error, "a damaged read model that was put aside can't be removed");
+    }
 }
 
 fn set_aside(path: &Path, aside: &Path) -> Result<(), OpenError> {

@@ -10,7 +10,9 @@ CREATE TABLE meta (
     epoch TEXT NOT NULL,
     checkpoint INTEGER NOT NULL,
     -- Rows of feed and feed_state, since counting them takes long.
-    feed_rows INTEGER NOT NULL DEFAULT 0
+    feed_rows INTEGER NOT NULL DEFAULT 0,
+    -- 1: the full-text indexes hold words of erased persons until they are merged.
+    words_due INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE TABLE tenant (
@@ -62,7 +64,7 @@ CREATE TABLE message (
     status TEXT NOT NULL,
     status_at INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
-    -- 1: send_started, 2: imported.
+    -- 1: send_started, 2: imported, 64: its medium is to be fetched.
     flags INTEGER NOT NULL,
     -- First 64 bits of a hash of the dedupe_key: a small index for keys that are mostly new.
     key_hash INTEGER,
@@ -81,6 +83,9 @@ CREATE INDEX message_by_key ON message (key_hash) WHERE key_hash IS NOT NULL;
 -- What waits to be sent, in the order in which it was queued.
 CREATE INDEX message_queued ON message (client) WHERE status = 'queued';
 CREATE INDEX message_by_conversation ON message (conversation_row, timestamp, id);
+CREATE INDEX message_media_pending ON message (row) WHERE flags & 64;
+CREATE INDEX message_by_media ON message (json_extract(media, '$.copy.id'), client)
+    WHERE media IS NOT NULL;
 
 CREATE TABLE waiting (
     client INTEGER NOT NULL,
@@ -154,6 +159,29 @@ CREATE TABLE bulk_recipient (
     result TEXT NOT NULL,
     conversation INTEGER,
     PRIMARY KEY (client, bulk, number)
+) WITHOUT ROWID;
+
+-- Numbers of erased conversations: never used again. No personal data.
+CREATE TABLE erased (
+    client INTEGER NOT NULL,
+    conversation INTEGER NOT NULL,
+    PRIMARY KEY (client, conversation)
+) WITHOUT ROWID;
+
+-- Keyed hashes of erased identities, for as long as what they wrote before may be told again.
+CREATE TABLE erased_identity (
+    client INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (client, hash)
+) WITHOUT ROWID;
+
+-- Erasures of which streams and media are not deleted yet.
+CREATE TABLE erasing (
+    client INTEGER NOT NULL,
+    conversation INTEGER NOT NULL,
+    erasure TEXT NOT NULL,
+    PRIMARY KEY (client, conversation)
 ) WITHOUT ROWID;
 
 -- The public events in their final bytes. Facts are appended and taken away by retention alone.

@@ -20,7 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use smallvec::SmallVec;
 
 use super::{
-    bulks,
+    bulks, erasing,
     settings::ProjectionSettings,
     stored::{
         Json, StoredUuid, conversation_columns, conversation_row, key_hash, message_columns,
@@ -31,7 +31,7 @@ use super::{
 use crate::domain::{
     bulk::{Bulk, BulkRecipient, RecipientPart},
     conversation::Conversation,
-    event::RequestAnswer,
+    event::{Erasure, RequestAnswer},
     ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId},
     message::Message,
     state::{State, Tenant, Waiting},
@@ -43,6 +43,9 @@ use crate::domain::{
 /// Statuses and amendments that wait whose keys are kept in memory, so that a new message need not ask the file
 /// whether one waits for it. Beyond it the file is asked each time.
 const WAITING_KEYS_MAX: usize = 100_000;
+
+/// Erased conversations whose numbers are kept in memory. Beyond it the file is asked each time.
+const ERASED_KEPT_MAX: usize = 200_000;
 
 pub(super) type MessageKey = (ClientId, MessageId);
 /// Bulks that are kept in memory; those in use are a handful.
@@ -98,7 +101,7 @@ pub(super) struct FoldState {
     pub conversations: WriteBack<ConversationKey, StoredConversation>,
     pub messages: WriteBack<MessageKey, StoredMessage>,
     /// Messages by the hash of their key: those in the file, then those of this batch.
-    keys: quick_cache::unsync::Cache<i64, MessageKey>,
+    pub(super) keys: quick_cache::unsync::Cache<i64, MessageKey>,
     pub changed_keys: HashMap<i64, SmallVec<[MessageKey; 1]>>,
     pub hours: HashMap<(ClientId, Timestamp), Counts>,
     pub bulks: WriteBack<BulkKey, StoredBulk>,
@@ -106,9 +109,15 @@ pub(super) struct FoldState {
     pub bulk_recipients: HashMap<(ClientId, BulkId, u32), BulkRecipient>,
     /// Hashes of all keys that a status may wait for; `None` when there are too many to keep.
     waiting: Option<HashSet<i64>>,
+    /// All conversations that were erased; `None` when there are too many to keep.
+    pub(super) erased: Option<HashSet<ConversationKey>>,
+    /// Erasures of this batch, for what lies outside of the state: feed and followers.
+    pub erased_now: Vec<(ClientId, Erasure)>,
+    /// Rows that they took out of the feed's state events.
+    pub feed_rows_erased: i64,
     next_message_row: i64,
     /// The message that was last looked up and not found: it is mostly put next.
-    absent: Option<MessageKey>,
+    pub(super) absent: Option<MessageKey>,
     /// Where the fold's borrow of a tenant ends when the tenant can't be read.
     nobody: Tenant,
     error: Option<rusqlite::Error>,
@@ -118,6 +127,7 @@ impl FoldState {
     pub fn new(connection: Connection, settings: &ProjectionSettings) -> rusqlite::Result<Self> {
         let next_message_row = next_message_row(&connection)?;
         let waiting = load_waiting(&connection)?;
+        let erased = load_erased(&connection)?;
         Ok(Self {
             connection,
             tenants: HashMap::new(),
@@ -130,6 +140,9 @@ impl FoldState {
             bulks: WriteBack::new(BULKS_CACHED_MAX),
             bulk_recipients: HashMap::new(),
             waiting,
+            erased,
+            erased_now: Vec::new(),
+            feed_rows_erased: 0,
             next_message_row,
             absent: None,
             nobody: Tenant::default(),
@@ -141,6 +154,7 @@ impl FoldState {
     pub fn reset(&mut self, settings: &ProjectionSettings) -> rusqlite::Result<()> {
         let next_message_row = next_message_row(&self.connection)?;
         let waiting = load_waiting(&self.connection)?;
+        let erased = load_erased(&self.connection)?;
         self.tenants.clear();
         self.conversations = WriteBack::new(settings.cached_conversations_max);
         self.messages = WriteBack::new(settings.cached_messages_max);
@@ -150,6 +164,9 @@ impl FoldState {
         self.bulks = WriteBack::new(BULKS_CACHED_MAX);
         self.bulk_recipients.clear();
         self.waiting = waiting;
+        self.erased = erased;
+        self.erased_now.clear();
+        self.feed_rows_erased = 0;
         self.next_message_row = next_message_row;
         self.absent = None;
         self.error = None;
@@ -450,13 +467,50 @@ impl State for FoldState {
         let conversation = answer.conversation_id.map(|id| id.0);
         self.execute(
             "INSERT INTO answer (client, key, conversation, at) VALUES (?1, ?2, ?3, ?4) \
-             ON CONFLICT (client, key) DO UPDATE SET at = max(at, excluded.at)",
+             ON CONFLICT (client, key) DO UPDATE \
+             SET at = max(at, excluded.at), conversation = excluded.conversation",
             params![client.0, answer.key, conversation, at],
         );
     }
 
     fn forget_answers(&mut self, client: ClientId, before: Timestamp) {
         self.execute("DELETE FROM answer WHERE client = ?1 AND at < ?2", (client.0, before));
+    }
+
+    fn has_erased(&self) -> bool {
+        self.erased.as_ref().is_none_or(|erased| !erased.is_empty())
+    }
+
+    fn is_erased(&mut self, client: ClientId, id: ConversationId) -> bool {
+        if let Some(erased) = &self.erased {
+            return !erased.is_empty() && erased.contains(&(client, id));
+        }
+        let found = erasing::is_erased(&self.connection, (client, id));
+        self.kept(found).unwrap_or(false)
+    }
+
+    fn erase(&mut self, client: ClientId, erasure: &Erasure, at: Timestamp) -> i64 {
+        let erased = self.erase_rows(client, erasure, at);
+        self.erased_now.push((client, erasure.clone()));
+        self.kept(erased).unwrap_or(0)
+    }
+
+    fn put_erasing(&mut self, client: ClientId, first: ConversationId, erasure: Option<&Erasure>) {
+        match erasure {
+            Some(erasure) => self.execute(
+                "INSERT OR IGNORE INTO erasing (client, conversation, erasure) VALUES (?1, ?2, ?3)",
+                params![client.0, first.0, Json(erasure)],
+            ),
+            None => self.execute(
+                "DELETE FROM erasing WHERE client = ?1 AND conversation = ?2",
+                (client.0, first.0),
+            ),
+        }
+    }
+
+    fn forget_erased_identities(&mut self, client: ClientId, before: Timestamp) {
+        let sql = "DELETE FROM erased_identity WHERE client = ?1 AND at < ?2";
+        self.execute(sql, (client.0, before));
     }
 }
 
@@ -489,6 +543,17 @@ fn load_waiting(connection: &Connection) -> rusqlite::Result<Option<HashSet<i64>
         keys.insert(key_hash(ClientId(row.get(0)?), row.get_ref(1)?.as_str()?));
     }
     Ok((count <= WAITING_KEYS_MAX / 2).then_some(keys))
+}
+
+fn load_erased(connection: &Connection) -> rusqlite::Result<Option<HashSet<ConversationKey>>> {
+    let mut select =
+        connection.prepare_cached("SELECT client, conversation FROM erased LIMIT ?1")?;
+    let erased: HashSet<_> = select
+        .query_map([ERASED_KEPT_MAX as i64 + 1], |row| {
+            Ok((ClientId(row.get(0)?), ConversationId(row.get(1)?)))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(erased).filter(|erased| erased.len() <= ERASED_KEPT_MAX))
 }
 
 pub(super) fn read_tenant(

@@ -20,7 +20,7 @@ use crate::{
             Contact, Conversation, ConversationStatus, LastMessage, MarketingPreference,
         },
         ids::{BulkId, ClientId, ConversationId, MessageId, Position},
-        message::{Direction, Message, MessageKind, MessageStatus, Sender},
+        message::{Direction, Media, Message, MessageKind, MessageStatus, Sender},
         time::Timestamp,
     },
     wire::cursor::Cursor,
@@ -143,10 +143,15 @@ impl<T: Serialize> ToSql for Json<T> {
 
 const SEND_STARTED: i64 = 1;
 const IMPORTED: i64 = 2;
+/// For the index of messages whose medium is to be fetched; what `media` says is what holds.
+const MEDIA_PENDING: i64 = 64;
 
 pub(super) fn message_flags(message: &Message) -> i64 {
     let flag = |set: bool, flag: i64| if set { flag } else { 0 };
-    flag(message.send_started, SEND_STARTED) | flag(message.imported, IMPORTED)
+    let pending = message.media.as_ref().is_some_and(Media::is_pending);
+    flag(message.send_started, SEND_STARTED)
+        | flag(message.imported, IMPORTED)
+        | flag(pending, MEDIA_PENDING)
 }
 
 /// The columns that [`read_message`] reads, in its order.

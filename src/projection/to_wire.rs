@@ -8,7 +8,9 @@ use crate::{
         bot::{Bot, BotMode},
         bulk::{Bulk, BulkStatus},
         conversation::{Contact, Conversation, ConversationStatus, LastMessage},
-        message::{Direction, Media, Message, MessageKind, MessageStatus, ProviderError, Sender},
+        message::{
+            CopyState, Direction, Media, Message, MessageKind, MessageStatus, ProviderError, Sender,
+        },
         stats::Stats,
         whatsapp::{WhatsApp, WhatsAppStatus},
     },
@@ -33,6 +35,7 @@ same_variants! {
     message_status: MessageStatus => MessageStatus {
         Received, Queued, Sent, Delivered, Read, Failed,
     }
+    media_status: CopyState => MediaStatus { Pending, Stored, Failed }
     conversation_status: ConversationStatus => ConversationStatus { Open, Pending, Closed }
     bot_mode: BotMode => BotMode { Active, Paused, Error, Offline }
     bulk_status: BulkStatus => BulkStatus {
@@ -68,9 +71,11 @@ pub fn message(message: &Message) -> wire::Message {
 
 pub fn media(media: &Media) -> wire::Media {
     wire::Media {
-        id: media.id.clone(),
+        id: media.copy.map(|copy| copy.id.to_string()),
+        status: media.copy.map(|copy| media_status(copy.state)),
         mime_type: media.mime_type.clone(),
         filename: media.filename.clone(),
+        size: media.copy.and_then(|copy| copy.size),
         sha256: media.sha256.clone(),
         voice: media.voice,
         animated: media.animated,

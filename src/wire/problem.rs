@@ -74,9 +74,12 @@ codes! {
     UnknownCursor "unknown_cursor" 410 "The cursor is of another event store" "Load the snapshot and go on from `cursor`.";
     ExpiredCursor "expired_cursor" 410 "The cursor is older than what is kept" "Load the snapshot and go on from `cursor`.";
     TooFarBehind "too_far_behind" 410 "The cursor is too far behind" "Load the snapshot and go on from `cursor`.";
+    MediaGone "media_gone" 410 "The medium could not be fetched" "The provider does not have it any more; asking again does not help.";
     BodyTooLarge "body_too_large" 413 "The body is too large" "Send less at once.";
+    QuotaUsedUp "quota_used_up" 413 "The tenant's room for media is used up" "Ask the operator for more, or erase what is not needed.";
     UriTooLong "uri_too_long" 414 "The address is too long" "Shorten the query.";
-    UnsupportedMediaType "unsupported_media_type" 415 "The body's media type is not supported" "Send `Content-Type: application/json`.";
+    UnsupportedMediaType "unsupported_media_type" 415 "The body's media type is not supported" "Send what the operation takes: `Content-Type: application/json`, or a medium that WhatsApp takes.";
+    RangeNotSatisfiable "range_not_satisfiable" 416 "The range lies outside of the medium" "`Content-Range` says how large it is.";
     ValidationFailed "validation_failed" 422 "The request is not valid" "Mend what `errors` names.";
     IdempotencyKeyReused "idempotency_key_reused" 422 "The Idempotency-Key was used with another request" "Use a new key for a new request.";
     UpgradeRequired "upgrade_required" 426 "This route speaks WebSocket" "Connect with a WebSocket client.";
@@ -88,6 +91,8 @@ codes! {
     Overloaded "overloaded" 503 "The server is busy" "Wait for the seconds in `Retry-After`.";
     LogUnavailable "log_unavailable" 503 "Nothing can be stored now" "Nothing was stored. Wait for the seconds in `Retry-After` and repeat.";
     OutcomeUnknown "outcome_unknown" 503 "It is not known whether this was stored" "Repeat it with the same Idempotency-Key.";
+    MediaPending "media_pending" 503 "The medium is still being fetched" "Wait for the seconds in `Retry-After` and ask again.";
+    MediaUnavailable "media_unavailable" 503 "The media store does not answer" "Wait for the seconds in `Retry-After`.";
     ProviderUnavailable "provider_unavailable" 503 "WhatsApp does not answer" "Wait for the seconds in `Retry-After`.";
     AuthUnavailable "auth_unavailable" 503 "Tokens can't be checked now" "Wait for the seconds in `Retry-After`.";
     NotReady "not_ready" 503 "This instance does not serve yet" "Wait for the seconds in `Retry-After`; another instance answers.";

@@ -35,6 +35,10 @@ wire_enum!(
     MessageStatus { Received, Queued, Sent, Delivered, Read, Failed }
 );
 wire_enum!(
+    /// What has become of the server's copy of a medium.
+    MediaStatus { Pending, Stored, Failed }
+);
+wire_enum!(
     /// State of a conversation.
     ConversationStatus { Open, Pending, Closed }
 );
@@ -54,11 +58,16 @@ wire_enum!(
 /// A media attachment.
 #[derive(Debug, Clone, PartialEq, Object, Serialize, Deserialize)]
 pub struct Media {
-    /// Its id, for `GET /v1/media/{id}`.
+    /// Its id, for `GET /v1/media/{id}`, which waits while it is `pending`. `null` when there is
+    /// nothing that could be had.
     pub id: Option<String>,
+    /// `pending`: being fetched from the provider. `stored`: here. `failed`: never will be.
+    pub status: Option<MediaStatus>,
     pub mime_type: Option<String>,
     pub filename: Option<String>,
-    /// SHA-256 of the bytes as the provider told it.
+    /// In bytes, once it is stored.
+    pub size: Option<u64>,
+    /// SHA-256 of the bytes: as the provider told it, and once it is stored hexadecimal.
     pub sha256: Option<String>,
     /// A voice note.
     pub voice: bool,

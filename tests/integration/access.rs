@@ -82,6 +82,9 @@ fn cases() -> Vec<Case> {
         case("retry_message", write, NotFound),
         case("list_templates", read, NotConnected),
         case("mark_read", write, NotFound),
+        case("erase_personal_data", Some("tenant:write"), NotFound),
+        with_body(case("upload_media", write, OwnOnly), json!({"a": "file of text"})),
+        case("get_media", read, NotFound),
         case("get_stats", read, OwnOnly),
         case("get_bot_status", read, OwnOnly),
         with_body(
@@ -171,11 +174,15 @@ impl Server {
     }
 
     fn request(&self, operation: &Operation, case: &Case, id: &Value) -> reqwest::RequestBuilder {
-        let path = if operation.path.starts_with("/v1/bulk/") {
-            operation.path.replace("{id}", &self.bulk_id(id))
-        } else {
-            operation.path.replace("{id}", &id.to_string())
+        // A medium's id is no number, nor is a bulk's.
+        let id = match operation.path.as_str() {
+            path if path.starts_with("/v1/media") => {
+                "019ab4d2-7c3f-7d10-9f6e-3b1f7c2a9e55".to_owned()
+            }
+            path if path.starts_with("/v1/bulk/") => self.bulk_id(id),
+            _ => id.to_string(),
         };
+        let path = operation.path.replace("{id}", &id);
         let path = path.replace("{client_id}", "1");
         let path = path.replace("{message_id}", &uuid::Uuid::nil().to_string());
         let url = format!("{}{path}", self.process.base());

@@ -19,6 +19,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("command", &["domain", "event_log", "projection", "runtime", "metrics", "wire"]),
     ("ingest", &["gateway", "command", "domain", "metrics"]),
     ("projection", &["event_log", "domain", "wire", "runtime", "metrics"]),
+    ("media", &["event_log", "command", "projection", "gateway", "domain", "runtime", "metrics"]),
+    ("erasure", &["command", "media", "projection", "domain", "runtime"]),
     ("feed", &["projection", "event_log", "wire", "domain", "runtime", "metrics"]),
     ("outbox", &["event_log", "command", "projection", "gateway", "domain", "runtime", "metrics"]),
     ("bulk", &["event_log", "command", "projection", "domain", "runtime", "metrics"]),
@@ -34,6 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "projection",
             "feed",
             "gateway",
+            "media",
             "auth",
             "wire",
             "domain",
@@ -55,6 +58,8 @@ const CRATE_ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper", &["delivery", "gateway/simulator/provider"]),
     ("reqwest", &["auth", "gateway", "cli"]),
     ("jsonwebtoken", &["auth"]),
+    ("object_store", &["media/store"]),
+    ("infer", &["media"]),
 ];
 
 struct Source {

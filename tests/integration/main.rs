@@ -10,6 +10,7 @@ mod crash;
 mod documents;
 mod feed_properties;
 mod hostile;
+mod media;
 mod peers;
 mod prometheus;
 mod rest;

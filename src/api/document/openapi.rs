@@ -37,7 +37,9 @@ const LEFT_OUT_WHEN_ABSENT: [&str; 3] = ["ProblemBody", "FieldError", "MessageSt
 const MAY_CONFLICT: [&str; 3] = ["send_message", "retry_message", "list_templates"];
 
 /// Members that are ids of ours, by schema.
-pub(super) const UUIDS: [(&str, &str); 9] = [
+pub(super) const UUIDS: [(&str, &str); 11] = [
+    ("Media", "id"),
+    ("UploadedMedia", "id"),
     ("Message", "id"),
     ("Message", "bulk_id"),
     ("LastMessage", "id"),
@@ -197,6 +199,7 @@ fn statuses_of(operation: &Map<String, Value>) -> BTreeSet<u16> {
         (Some("Webhooks"), true) => statuses.extend([401, 408, 413]),
         (Some("Webhooks"), false) => _ = statuses.insert(403),
         (_, true) => statuses.extend([408, 413, 415, 422]),
+        (Some("Media"), false) => statuses.extend([410, 416]),
         (_, false) => {}
     }
     statuses

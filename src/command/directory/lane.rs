@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
-use super::{Found, Inner, PlaceError, Placed, Placing, Settled, Told, places};
+use super::{Caches, Found, Inner, PlaceError, Placed, Placing, Settled, Told, places};
 use crate::{
     command::CommandError,
     domain::{
@@ -199,11 +199,12 @@ async fn attempt(
     lane: &mut Lane,
     turn: &[Waiting],
 ) -> Result<Vec<Settled>, Setback> {
-    let found = lane.find(inner, client, turn).await?;
+    let caches = inner.caches();
+    let found = lane.find(inner, &caches, client, turn).await?;
     let plan = Plan::make(lane, found, turn);
     let ids = plan.placed.iter().flatten().filter_map(|placed| placed.id);
     let ids: Vec<_> = ids.filter(|id| !plan.opened.contains(id)).collect();
-    let mut known = inner.known_contacts(client, ids.into_iter()).await?;
+    let mut known = inner.known_contacts(&caches, client, ids.into_iter()).await?;
     let mut draft = Draft::new(inner, client, turn, &plan, lane.known);
     for (index, waiting) in turn.iter().enumerate() {
         let (told, whose) = inner.tell(&waiting.placing, &plan.placed[index], &mut known);
@@ -216,8 +217,8 @@ async fn attempt(
             let parts = Parts::split(&owners, &sizes, &appended);
             lane.stored(&plan, &parts);
             let settled = parts.settled(plan.placed.clone(), told, turn.len());
-            inner.remember(client, known, settled.iter().flat_map(Settled::told));
-            remember(inner, client, turn, &plan);
+            caches.remember(client, known, settled.iter().flat_map(Settled::told));
+            remember(&caches, client, turn, &plan);
             Ok(settled)
         }
         Err(AppendError::Conflict { index, actual }) => match owners[index] {
@@ -246,6 +247,7 @@ impl Lane {
     async fn find(
         &mut self,
         inner: &Inner,
+        caches: &Caches,
         client: ClientId,
         turn: &[Waiting],
     ) -> Result<Found, CommandError> {
@@ -262,13 +264,13 @@ impl Lane {
         let told = turn.iter().flat_map(|waiting| &waiting.placing.contacts);
         for hash in told.flat_map(|told| told.identities.iter()) {
             match self.younger.ids.get(hash).or_else(|| self.elder.ids.get(hash)) {
-                Some(id) => _ = found.insert(*hash, inner.follow_merges(client, *id)),
+                Some(id) => _ = found.insert(*hash, caches.follow_merges(client, *id)),
                 None => missing.push(*hash),
             }
         }
         missing.sort_unstable();
         missing.dedup();
-        inner.look_up(client, missing, &mut found).await?;
+        inner.look_up(caches, client, missing, &mut found).await?;
         Ok(found)
     }
 
@@ -522,18 +524,18 @@ impl Parts {
 }
 
 /// Puts what was stored into the caches that all commands share.
-fn remember(inner: &Inner, client: ClientId, turn: &[Waiting], plan: &Plan) {
+fn remember(caches: &Caches, client: ClientId, turn: &[Waiting], plan: &Plan) {
     for (from, into) in &plan.merged {
-        inner.merges.insert((client, *from), *into);
+        caches.merges.insert((client, *from), *into);
         // The fold has joined the two contacts: ask it for what is known now.
-        inner.contacts.remove(&(client, *from));
-        inner.contacts.remove(&(client, *into));
+        caches.contacts.remove(&(client, *from));
+        caches.contacts.remove(&(client, *into));
     }
     for (waiting, placed) in turn.iter().zip(&plan.placed) {
         for (told, placed) in waiting.placing.contacts.iter().zip(placed) {
             let Some(id) = placed.id else { continue };
             for hash in &told.identities {
-                inner.identities.insert((client, *hash), inner.follow_merges(client, id));
+                caches.identities.insert((client, *hash), caches.follow_merges(client, id));
             }
         }
     }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{Channel, Upload};
 use crate::{
-    domain::message::{Media, Message, MessageKind},
+    domain::message::{CopyState, Media, MediaCopy, Message, MessageKind},
     wire::{
         send::{SendLocation, SendMedia, SendMessage, SendReaction, SendTemplate},
         types::MessageType,
@@ -194,13 +194,19 @@ impl Check {
         Some(Content {
             text: body.text.clone(),
             media: Some(Media {
-                id: media.id.clone(),
+                // That is the provider's; ours is the copy's.
+                id: None,
                 mime_type: mime_type.cloned(),
                 sha256: upload.and_then(|upload| upload.sha256.clone()),
                 filename: filename.cloned(),
                 url: media.link.clone(),
                 voice,
                 animated: false,
+                copy: upload.map(|upload| MediaCopy {
+                    id: upload.id,
+                    state: CopyState::Stored,
+                    size: Some(upload.size),
+                }),
             }),
             ..Content::new(kind)
         })

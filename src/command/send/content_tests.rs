@@ -2,6 +2,7 @@
 
 use super::super::tests::a_message;
 use super::*;
+use crate::domain::ids::MediaId;
 
 fn problems(body: &SendMessage) -> Vec<String> {
     problems_with(body, Channel::WhatsAppCloud, &Found::default())
@@ -60,7 +61,10 @@ fn a_medium_needs_a_type_and_a_place() {
         ..SendMessage::default()
     };
     assert_eq!(problems(&unknown), ["/media/id"]);
+    let id = MediaId(uuid::Uuid::from_u128(7));
     let upload = Upload {
+        id,
+        size: 9,
         mime_type: "application/pdf".to_owned(),
         filename: Some("factura.pdf".to_owned()),
         sha256: None,
@@ -71,7 +75,7 @@ fn a_medium_needs_a_type_and_a_place() {
     assert_eq!(content.kind, MessageKind::Document);
     let media = content.media.expect("a medium");
     assert_eq!(media.filename.as_deref(), Some("factura.pdf"));
-    assert_eq!((media.id.as_deref(), media.url), (Some("m1"), None));
+    assert_eq!((media.copy.map(|copy| copy.id), media.url), (Some(id), None));
 }
 
 #[test]

@@ -72,6 +72,40 @@ impl View for NoView {
     async fn old_answers(&self, _: Timestamp, _: usize) -> Result<Vec<OldAnswers>, QueryError> {
         never()
     }
+    async fn answers_of(
+        &self,
+        _: ClientId,
+        _: Vec<ConversationId>,
+    ) -> Result<Vec<String>, QueryError> {
+        never()
+    }
+    fn erasures(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+    async fn is_erased(&self, _: ClientId, _: ConversationId) -> Result<bool, QueryError> {
+        never()
+    }
+    /// Asked once, at the first command.
+    async fn erased_identities(
+        &self,
+        _: usize,
+    ) -> Result<Vec<(ClientId, IdentityHash, Timestamp)>, QueryError> {
+        Ok(Vec::new())
+    }
+    async fn with_merged(
+        &self,
+        _: ClientId,
+        _: ConversationId,
+    ) -> Result<Vec<ConversationId>, QueryError> {
+        never()
+    }
+    async fn identities_of(
+        &self,
+        _: ClientId,
+        _: Vec<ConversationId>,
+    ) -> Result<Vec<IdentityHash>, QueryError> {
+        never()
+    }
     async fn bot(&self, _: ClientId) -> Result<Bot, QueryError> {
         never()
     }

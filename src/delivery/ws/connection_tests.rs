@@ -226,6 +226,7 @@ impl Running {
                 json: Bytes::from(json),
                 taken_in_at: NOW,
             }],
+            erased: Vec::new(),
         });
     }
 

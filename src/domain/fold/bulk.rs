@@ -52,16 +52,23 @@ impl<S: State> Folding<'_, S> {
         let Some(bulk) = self.state.bulk(client, id) else { return };
         let mut after = Bulk::clone(&bulk);
         for &(number, result) in recipients {
-            let known = self.state.bulk_recipient(client, id, number).is_some();
-            if known || number >= bulk.spec.recipients {
+            let known = self.state.bulk_recipient(client, id, number);
+            let known = known.map(|known| known.result);
+            // Queued, and dropped by whoever would have sent it.
+            let dropped = result == RecipientResult::Erased
+                && known.is_none_or(|known| known == RecipientResult::Waiting);
+            if number >= bulk.spec.recipients || (known.is_some() && !dropped) {
                 continue;
             }
-            after.progress.counts.add(BulkCounts::of(result));
+            let progress = &mut after.progress;
+            progress.counts.subtract(known.map(BulkCounts::of).unwrap_or_default());
+            progress.counts.add(BulkCounts::of(result));
+            progress.left_out = progress.left_out.saturating_add(u32::from(dropped));
             let recipient = BulkRecipient { result, conversation_id: None };
             self.state.put_bulk_recipient(client, id, number, recipient);
         }
         if after != *bulk {
-            self.state.put_bulk(Arc::new(after));
+            self.put_bulk(Some(&bulk), after);
         }
     }
 

@@ -15,6 +15,9 @@ use crate::domain::{
 impl<S: State> Folding<'_, S> {
     /// The log's order decides which conversation an identity is of, for numbers change hands.
     pub(super) fn link_identities(&mut self, id: ConversationId, identities: &[IdentityHash]) {
+        if self.state.is_erased(self.client(), id) {
+            return;
+        }
         for hash in identities {
             self.state.put_identity(self.event.client_id, *hash, id);
         }
@@ -130,11 +133,14 @@ impl<S: State> Folding<'_, S> {
     ) {
         let (from, from_known) = self.resolve(from);
         let (into, into_known) = self.resolve(into);
+        let client = self.client();
+        if self.state.is_erased(client, from) || self.state.is_erased(client, into) {
+            return;
+        }
         self.link_identities(into, identities);
         if from == into {
             return;
         }
-        let client = self.client();
         let emptied = emptied(from, into, from_known.as_deref(), self);
         let emptied = self.put_conversation(from_known.as_deref(), emptied);
         let Some(absorbed) = from_known else { return };

@@ -95,7 +95,7 @@ impl<S: State> Folding<'_, S> {
             },
             kind: incoming.kind,
             text: incoming.text.clone(),
-            media: incoming.media.clone(),
+            media: incoming.media.clone().map(|media| media.to_be_copied(incoming.message_id)),
             payload: amendment::without_marks(incoming.payload.clone()),
             reply_to: incoming.reply_to.clone(),
             client_ref: None,

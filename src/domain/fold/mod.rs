@@ -3,8 +3,9 @@
 //! The projector calls it for every event of the log, in log order; nothing else changes the
 //! read model's state. One file per kind of thing an event is about: [`message`] (what came in or
 //! is to be sent), [`claim`] (who sends it), [`status`] (how far it has come), [`amendment`]
-//! (edits, revocations), [`conversation`] (the conversation itself, merges), [`bulk`] (bulks and
-//! the counters that their messages move) and [`tenant`] (bot, WhatsApp, days).
+//! (edits, revocations), [`conversation`] (the conversation itself, merges), [`media`] (our
+//! copies of attachments), [`erasure`] (a person goes), [`bulk`] (bulks and the counters that
+//! their messages move) and [`tenant`] (bot, WhatsApp, days).
 //!
 //! The public events of one domain event come in this order: the fact, the conversations that
 //! changed without a fact that carries them, the bulk's progress, the tenant's state.
@@ -19,12 +20,15 @@ mod amendment;
 mod bulk;
 mod claim;
 mod conversation;
+mod erasure;
+mod media;
 mod message;
 mod status;
 mod tenant;
 #[cfg(test)]
 mod tests;
 
+pub use erasure::ERASED_KEPT_MS;
 pub use tenant::ANSWER_KEPT_MS;
 
 use std::sync::Arc;
@@ -42,7 +46,7 @@ use super::{
 
 /// The version of what the fold makes of a log: it goes up with every change of that, and makes
 /// every read model be built anew.
-pub const FOLD_VERSION: u32 = 2;
+pub const FOLD_VERSION: u32 = 3;
 
 /// The longest chain of merges that is followed. A contact has a handful of identities, and each
 /// merge ties two conversations, so that a longer one is a damaged state.
@@ -80,6 +84,9 @@ struct Folding<'a, S> {
 
 impl<S: State> Folding<'_, S> {
     fn apply(&mut self) {
+        if self.state.has_erased() && self.is_late_for_erased() {
+            return;
+        }
         match &self.event.data {
             EventData::ContactRegistered { conversation_id, identities }
             | EventData::IdentitiesLinked { conversation_id, identities } => {
@@ -117,6 +124,16 @@ impl<S: State> Folding<'_, S> {
             EventData::MarketingPreferenceChanged { conversation_id, allowed, at } => {
                 self.marketing_preference_changed(*conversation_id, *allowed, *at);
             }
+            EventData::MediaStored { message_id, media, .. } => {
+                self.media_stored(*message_id, media);
+            }
+            EventData::MediaFailed { message_id, reason, .. } => {
+                self.media_failed(*message_id, *reason);
+            }
+            EventData::PersonalDataErased(erasure) => self.personal_data_erased(erasure),
+            EventData::ErasureCompleted { conversation_id } => {
+                self.state.put_erasing(self.event.client_id, *conversation_id, None);
+            }
             EventData::BotStatusChanged { status, reason } => {
                 self.bot_status_changed(*status, reason.as_deref());
             }
@@ -149,7 +166,8 @@ impl<S: State> Folding<'_, S> {
             EventData::RequestAnswered(answer) => {
                 self.state.put_answer(self.event.client_id, answer, self.event.time);
             }
-            EventData::UnknownContactChange { .. }
+            EventData::ErasureBegun { .. }
+            | EventData::UnknownContactChange { .. }
             | EventData::UnknownChange { .. }
             | EventData::Unknown { .. } => {}
         }

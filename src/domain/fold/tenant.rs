@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Folding;
+use super::{Folding, erasure::ERASED_KEPT_MS};
 use crate::domain::{
     bot::{Bot, BotMode},
     event::EventData,
@@ -125,5 +125,6 @@ impl<S: State> Folding<'_, S> {
             self.stats().today = Counts::ZERO;
         }
         self.state.forget_waiting(client, self.event.time.plus_ms(-WAITING_MAX_MS));
+        self.state.forget_erased_identities(client, self.event.time.plus_ms(-ERASED_KEPT_MS));
     }
 }

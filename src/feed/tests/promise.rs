@@ -49,6 +49,8 @@ enum Step {
     },
     /// All lose their rings.
     Restart,
+    /// Somebody is erased: the ring lets go of what it holds.
+    Forget,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -77,6 +79,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0..8usize, budget).prop_map(|(who, budget)| Step::Pull { who, budget }),
         2 => (0..8usize).prop_map(|who| Step::Reconnect { who }),
         1 => Just(Step::Restart),
+        1 => Just(Step::Forget),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -106,6 +109,11 @@ impl Run {
         match step {
             Step::Publish { events, late } => self.publish(events, late),
             Step::Compact => self.world.table.compact(),
+            Step::Forget => self.world.hub.committed(&CommittedBatch {
+                frames: Vec::new(),
+                position: self.world.hub.position(),
+                erased: vec![(CLIENT, Vec::new())],
+            }),
             Step::Pass { milliseconds } => {
                 tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             }

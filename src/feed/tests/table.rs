@@ -132,7 +132,7 @@ impl Table {
         self.rows.lock().extend(frames.iter().cloned());
         self.projected.store(position, Ordering::SeqCst);
         self.log_head.fetch_max(position, Ordering::SeqCst);
-        CommittedBatch { frames, position: Position(position) }
+        CommittedBatch { frames, position: Position(position), erased: Vec::new() }
     }
 
     /// Drops superseded state events.

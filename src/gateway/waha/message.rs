@@ -231,6 +231,7 @@ fn medium(message: &Message<'_>, data: &EngineData<'_>) -> (MessageKind, Media) 
         url: media.url.filled_owned(),
         voice: voice && kind == MessageKind::Audio,
         animated: false,
+        copy: None,
     };
     (kind, media)
 }

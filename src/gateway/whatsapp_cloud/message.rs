@@ -210,6 +210,7 @@ fn media(kind: MessageKind, body: &RawValue) -> Option<Content> {
             url: media.url.filled_owned(),
             voice: media.voice.is("true"),
             animated: media.animated.is("true"),
+            copy: None,
         }),
         ..Content::of(kind)
     })

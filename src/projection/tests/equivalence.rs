@@ -9,12 +9,12 @@ use super::{Bench, EPOCH, logs::random_log, project_in};
 use crate::{
     domain::{
         bulk::{BulkRecipient, RecipientPart},
+        event::EventData,
         fold::fold,
         ids::{BulkId, ClientId, ConversationId, IdentityHash, Position},
         public::PublicEvent,
-        state::MemoryState,
+        state::{MemoryState, NotedAnswer},
         stats::Counts,
-        time::Timestamp,
     },
     event_log::Record,
     projection::{
@@ -83,9 +83,10 @@ pub(super) fn stored_state(connection: &Connection) -> MemoryState {
     for setup in setups(connection).unwrap() {
         state.setups.insert(setup.client_id, setup);
     }
-    each(connection, "SELECT client, key, at FROM answer", |row| {
+    each(connection, "SELECT client, key, conversation, at FROM answer", |row| {
         let (client, key) = (ClientId(row.get(0)?), row.get::<_, String>(1)?);
-        state.answers.insert((client, key), row.get::<_, Timestamp>(2)?);
+        let conversation = row.get::<_, Option<u32>>(2)?.map(ConversationId);
+        state.answers.insert((client, key), NotedAnswer { conversation, at: row.get(3)? });
         Ok(())
     });
     each(connection, "SELECT client, id FROM bulk", |row| {
@@ -109,6 +110,20 @@ pub(super) fn stored_state(connection: &Connection) -> MemoryState {
         let conversation_id = row.get::<_, Option<u32>>(4)?.map(ConversationId);
         let recipient = BulkRecipient { result: row.get(3)?, conversation_id };
         state.bulk_recipients.insert((ClientId(row.get(0)?), bulk, row.get(2)?), recipient);
+        Ok(())
+    });
+    each(connection, "SELECT client, conversation FROM erased", |row| {
+        state.erased.insert((ClientId(row.get(0)?), ConversationId(row.get(1)?)));
+        Ok(())
+    });
+    each(connection, "SELECT client, hash, at FROM erased_identity", |row| {
+        let key = (ClientId(row.get(0)?), IdentityHash(row.get(1)?));
+        state.erased_identities.insert(key, row.get(2)?);
+        Ok(())
+    });
+    each(connection, "SELECT client, conversation, erasure FROM erasing", |row| {
+        let key = (ClientId(row.get(0)?), ConversationId(row.get(1)?));
+        state.erasing.insert(key, row.get::<_, Json<_>>(2)?.0);
         Ok(())
     });
     state
@@ -141,6 +156,11 @@ pub(super) fn differences(stored: &MemoryState, expected: &MemoryState) -> Vec<S
     compare(&mut out, &stored.bulks, &expected.bulks);
     compare(&mut out, &stored.bulk_parts, &expected.bulk_parts);
     compare(&mut out, &stored.bulk_recipients, &expected.bulk_recipients);
+    compare(&mut out, &stored.erased_identities, &expected.erased_identities);
+    compare(&mut out, &stored.erasing, &expected.erasing);
+    if stored.erased != expected.erased {
+        out.push(format!("erased: {:?}, not {:?}", stored.erased, expected.erased));
+    }
     out
 }
 
@@ -226,6 +246,26 @@ fn without_superseded(events: Vec<Comparable>) -> Vec<Comparable> {
     kept
 }
 
+/// Without what was published of conversations before they were erased.
+fn without_erased(log: &[Record], events: Vec<Comparable>) -> Vec<Comparable> {
+    let mut erased: HashMap<(ClientId, u64), Position> = HashMap::new();
+    for Record { position, event, .. } in log {
+        let EventData::PersonalDataErased(erasure) = &event.data else { continue };
+        for id in &erasure.conversations {
+            erased.entry((event.client_id, u64::from(id.0))).or_insert(*position);
+        }
+    }
+    let is_gone = |event: &Comparable| {
+        let event_json: serde_json::Value = serde_json::from_slice(&event.3).unwrap();
+        let data = &event_json["data"];
+        let id = [&data["conversation_id"], &data["conversation"]["id"]];
+        let id = id.into_iter().find_map(serde_json::Value::as_u64);
+        let at = id.and_then(|id| erased.get(&(event.0, id)));
+        at.is_some_and(|at| event.1.position < *at)
+    };
+    events.into_iter().filter(|event| !is_gone(event)).collect()
+}
+
 /// The whole stored feed of a tenant, read in pages of `limit`.
 fn paged_feed(connection: &Connection, client: ClientId, limit: usize) -> Vec<PublicFrame> {
     let mut frames = Vec::new();
@@ -286,8 +326,8 @@ proptest! {
         let live: Vec<_> = batches.iter().flat_map(|batch| &batch.frames).map(comparable).collect();
         prop_assert!(live.is_sorted_by_key(|event| event.1));
         prop_assert!(live.iter().all(|event| events.contains(event)));
-        let complete = without_superseded(events);
-        prop_assert_eq!(&without_superseded(live), &complete);
+        let complete = without_erased(&log, without_superseded(events));
+        prop_assert_eq!(&without_erased(&log, without_superseded(live)), &complete);
 
         // What is stored: the same, whatever the size of the pages.
         let mut stored = paged_feed(&connection, ClientId(1), limit);

@@ -15,11 +15,12 @@ use crate::{
         },
         conversation::{Contact, ConversationStatus},
         event::{
-            ConversationChange, Event, EventData, IncomingMessage, MessageAmendment, QueuedMessage,
-            RequestAnswer, StatusChange,
+            ConversationChange, Erasure, Event, EventData, IncomingMessage, KeptNumbers,
+            MessageAmendment, QueuedMessage, RequestAnswer, StatusChange,
         },
         ids::{BulkId, ClientId, ConversationId, EventId, IdentityHash, MessageId, Position},
-        message::{Media, MessageKind, ProviderError, Sender},
+        message::{Media, MediaFailure, MessageKind, ProviderError, Sender, StoredMedia},
+        stats::Counts,
         time::Timestamp,
         whatsapp::WhatsAppStatus,
     },
@@ -84,7 +85,10 @@ pub(super) fn random_log(seed: u64, count: usize) -> Vec<Record> {
 
 fn random_data(random: &mut SmallRng) -> EventData {
     let conversation_id = ConversationId(random.random_range(1..=CONVERSATIONS));
-    match random.random_range(0..28) {
+    if random.random_ratio(1, 80) {
+        return EventData::PersonalDataErased(erasure(random, conversation_id));
+    }
+    match random.random_range(0..30) {
         0 => EventData::ConversationOpened {
             conversation_id,
             contact: contact(random),
@@ -117,12 +121,29 @@ fn random_data(random: &mut SmallRng) -> EventData {
         17 => EventData::ConversationRead { conversation_id },
         18 => tenant_data(random),
         19 => directory_data(random, conversation_id),
+        21 => EventData::MediaStored {
+            conversation_id,
+            message_id: message_id(random),
+            media: StoredMedia {
+                mime_type: "image/png".to_owned(),
+                size: random.random_range(1..99),
+                sha256: "ab".to_owned(),
+            },
+        },
+        22 => match random.random_bool(0.5) {
+            true => EventData::MediaFailed {
+                conversation_id,
+                message_id: message_id(random),
+                reason: MediaFailure::Gone,
+            },
+            false => EventData::ErasureCompleted { conversation_id },
+        },
         20 => EventData::MarketingPreferenceChanged {
             conversation_id,
             allowed: random.random_bool(0.5),
             at: moment(random),
         },
-        21..=26 => bulk_data(random, conversation_id),
+        23..=28 => bulk_data(random, conversation_id),
         _ => EventData::RequestAnswered(RequestAnswer {
             key: format!("key-{}", random.random_range(0..5)),
             fingerprint: format!("{}", random.random_range(0..99)),
@@ -200,6 +221,29 @@ fn recipient(random: &mut SmallRng) -> Recipient {
         phone: format!("+54911555500{:02}", random.random_range(0..99)),
         name: random.random_bool(0.5).then(|| "Ana \"la\" Ñ".to_owned()),
         values: Vec::new(),
+    }
+}
+
+/// Of one conversation, or of two that need not have been merged.
+fn erasure(random: &mut SmallRng, conversation_id: ConversationId) -> Erasure {
+    let other = ConversationId(random.random_range(1..=CONVERSATIONS));
+    let mut conversations = vec![conversation_id];
+    if other != conversation_id && random.random_bool(0.5) {
+        conversations.push(other);
+    }
+    let one = Counts { received: 1, ..Counts::ZERO };
+    Erasure {
+        conversations,
+        kept: KeptNumbers {
+            messages: 1,
+            totals: one,
+            today: one,
+            hours: vec![(NOON, one)],
+            ..KeptNumbers::default()
+        },
+        // Some that there are, so that both ways of finding what was published are taken.
+        positions: random.random_bool(0.3).then(|| (1..2000).map(Position).collect()),
+        ..Erasure::default()
     }
 }
 

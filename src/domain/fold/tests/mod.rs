@@ -7,7 +7,9 @@
 mod amendment;
 mod bulk;
 mod conversation;
+mod erasure;
 mod events;
+mod media;
 mod merge;
 mod message;
 mod nonsense;
@@ -169,6 +171,9 @@ fn snapshot(state: &MemoryState) -> MemoryState {
         bulks: state.bulks.clone(),
         bulk_parts: state.bulk_parts.clone(),
         bulk_recipients: state.bulk_recipients.clone(),
+        erased: state.erased.clone(),
+        erased_identities: state.erased_identities.clone(),
+        erasing: state.erasing.clone(),
     }
 }
 

@@ -192,7 +192,8 @@ fn an_answer_is_noted_until_its_stream_is_deleted() {
     let mut world = World::new();
     assert_eq!(world.when(answer("k")), []);
     world.unmoved_by(answer("k"));
-    let noted = |world: &World| world.state.answers.get(&(TENANT, "k".to_owned())).copied();
+    let noted =
+        |world: &World| world.state.answers.get(&(TENANT, "k".to_owned())).map(|noted| noted.at);
     assert_eq!(noted(&world), Some(NOON));
     world.after_ms(DAY_MS).when(day("2026-11-25", "UTC"));
     assert_eq!(noted(&world), Some(NOON), "no day forgets what is in the log");
