@@ -60,5 +60,5 @@ async fn schemathesis_finds_nothing_undocumented() {
     let said = String::from_utf8_lossy(&output.stdout);
     let erred = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "schemathesis:\n{said}\n{erred}");
-    assert!(said.contains("schemathesis: known"), "both runs: {said}");
+    assert!(said.contains("schemathesis: any"), "both runs: {said}");
 }
