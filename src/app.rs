@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use self::observability::Readiness;
+use self::{observability::Readiness, sending::WayOut};
 use crate::{
     api::{self, BodyRoom, Deps, Edge, only_get},
     auth::{Auth, cors::Cors, rate_limit::RateLimit},
@@ -98,18 +98,16 @@ impl App {
             clock.clone(),
             settings.media.clone(),
         ));
-        let deciding = sending::deciding(&settings, tenancy.clone(), media.clone());
+        let way_out = WayOut { tenancy: tenancy.clone(), media: media.clone() };
         let commands = Commands::new(log.clone(), for_commands, clock.clone())
             .with_consent(&settings.consent)
-            .with_sending(deciding);
+            .with_sending(way_out.deciding(&settings));
         let commands = Arc::new(commands);
-        let signals = sending::start(
+        let signals = way_out.start(
             &settings,
             log.clone(),
             queries.clone(),
             commands.clone(),
-            tenancy.clone(),
-            media.clone(),
             clock.clone(),
             &shutdown,
         );

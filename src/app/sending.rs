@@ -28,39 +28,46 @@ use crate::{
     runtime::{clock::Clock, shutdown::Shutdown},
 };
 
-/// What commands decide sending with.
-pub fn deciding(settings: &Settings, lines: Arc<dyn Lines>, media: Arc<Media>) -> Sending {
-    Sending {
-        channels: Arc::new(ChannelsOf(lines)),
-        uploads: Arc::new(UploadsOf(media)),
-        bot: settings.bot.clone(),
-    }
+/// What sending needs on the way out: who sends for whom, and what was uploaded.
+pub struct WayOut {
+    pub tenancy: Arc<Tenancy>,
+    pub media: Arc<Media>,
 }
 
-/// Starts the outbox.
-pub fn start(
-    settings: &Settings,
-    log: Arc<dyn EventLog>,
-    queries: Queries,
-    commands: Arc<Commands>,
-    tenancy: Arc<Tenancy>,
-    media: Arc<Media>,
-    clock: Arc<dyn Clock>,
-    shutdown: &Shutdown,
-) -> Signals {
-    let rates = tenancy.clone();
-    let deps = outbox::Deps {
-        log,
-        commands,
-        view: Arc::new(queries),
-        lines: tenancy,
-        media: Arc::new(UploadsOf(media)),
-        membership: Arc::new(SingleInstance::new(InstanceId(clock.new_id()))),
-        clock,
-        rates: Arc::new(move |client| rates.messages_per_second(client)),
-        settings: settings.outbox.clone(),
-    };
-    outbox::start(deps, shutdown)
+impl WayOut {
+    /// What commands decide sending with.
+    pub fn deciding(&self, settings: &Settings) -> Sending {
+        Sending {
+            channels: Arc::new(ChannelsOf(self.tenancy.clone())),
+            uploads: Arc::new(UploadsOf(self.media.clone())),
+            bot: settings.bot.clone(),
+        }
+    }
+
+    /// Starts the outbox.
+    pub fn start(
+        self,
+        settings: &Settings,
+        log: Arc<dyn EventLog>,
+        queries: Queries,
+        commands: Arc<Commands>,
+        clock: Arc<dyn Clock>,
+        shutdown: &Shutdown,
+    ) -> Signals {
+        let rates = self.tenancy.clone();
+        let deps = outbox::Deps {
+            log,
+            commands,
+            view: Arc::new(queries),
+            lines: self.tenancy,
+            media: Arc::new(UploadsOf(self.media)),
+            membership: Arc::new(SingleInstance::new(InstanceId(clock.new_id()))),
+            clock,
+            rates: Arc::new(move |client| rates.messages_per_second(client)),
+            settings: settings.outbox.clone(),
+        };
+        outbox::start(deps, shutdown)
+    }
 }
 
 /// Which provider a tenant's line goes to.

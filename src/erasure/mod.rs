@@ -94,9 +94,8 @@ impl Eraser {
             if more {
                 continue;
             }
-            match timeout(INTERVAL, erasures.changed()).await {
-                Ok(Err(_)) => return,
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = timeout(INTERVAL, erasures.changed()).await {
+                return;
             }
         }
     }

@@ -51,6 +51,9 @@ const NOW: Timestamp = Timestamp(1_795_515_330_000);
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Media type, file name and content.
+type Uploaded = (String, Option<String>, Vec<u8>);
+
 /// A provider that has what tests put into it, and remembers what it was asked.
 struct FakeProvider {
     media: Mutex<HashMap<String, Vec<u8>>>,
@@ -59,7 +62,7 @@ struct FakeProvider {
     /// Errors for the next calls, before anything else.
     errors: Mutex<Vec<SendError>>,
     fetched: AtomicUsize,
-    uploaded: Mutex<Vec<(String, Option<String>, Vec<u8>)>>,
+    uploaded: Mutex<Vec<Uploaded>>,
 }
 
 impl Default for FakeProvider {

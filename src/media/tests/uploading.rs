@@ -22,7 +22,7 @@ fn png(size: usize) -> Vec<u8> {
 /// Nothing is left in the store, nor on its way into it.
 async fn nothing_is_left(here: &Instance) {
     let empty = async {
-        while files_with(&here.settings.directory, b"").len() > 0 {
+        while !files_with(&here.settings.directory, b"").is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
