@@ -8,6 +8,7 @@ pub mod answers;
 pub mod days;
 mod erasing;
 pub mod observability;
+mod pairing;
 mod sending;
 mod tenants;
 
@@ -15,7 +16,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use poem::EndpointExt;
-use tokio::task::JoinHandle;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -54,6 +55,9 @@ use crate::{
 
 /// How long tasks may take to end once connections are gone.
 const TASKS_END_MAX: Duration = Duration::from_secs(10);
+
+/// Sessions that wait to be asked for their pairing code.
+const PAIRINGS_WAITING_MAX: usize = 256;
 
 /// A running server.
 pub struct App {
@@ -131,6 +135,8 @@ impl App {
             }
         };
         let bulk_queries = queries.clone();
+        let (pairings, pairings_asked) = mpsc::channel(PAIRINGS_WAITING_MAX);
+        pairing::start(pairings_asked, tenancy.clone(), commands.clone(), &shutdown);
         let deps = Arc::new(Deps {
             auth: auth.clone(),
             commands: commands.clone(),
@@ -138,7 +144,7 @@ impl App {
             clock: clock.clone(),
             body_room: BodyRoom::new(&settings.api),
             settings: settings.api.clone(),
-            ingest: Ingest::new(commands.clone()),
+            ingest: Ingest::new(commands.clone(), pairings),
             media,
             tenancy: tenancy.clone(),
         });

@@ -4,14 +4,18 @@
 //! import has thousands). It is answered as done only when all of it is durable. When a part
 //! fails, the whole webhook is answered as failed and comes again; what was stored of it is then
 //! known.
+//!
+//! A session that asks to be paired is handed on ([`PairingAsked`]) once that is recorded, whether
+//! or not it was known: the code may be another.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::try_join_all;
+use tokio::sync::mpsc;
 
 use crate::{
     command::{Actor, CommandError, Commands, INTAKE_ITEMS_MAX, IntakeOutcome},
-    domain::{ids::ClientId, intake::Intake},
+    domain::{ids::ClientId, intake::Intake, time::Timestamp, whatsapp::WhatsAppStatus},
     gateway::Inbound,
     metrics::INTAKE_ITEMS,
 };
@@ -19,6 +23,16 @@ use crate::{
 /// Takes in what gateways bring. One per process, shared.
 pub struct Ingest {
     commands: Arc<Commands>,
+    pairings: mpsc::Sender<PairingAsked>,
+}
+
+/// A tenant's session waits to be paired, and its code is to be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PairingAsked {
+    pub client: ClientId,
+    /// The gateway that told it.
+    pub provider: &'static str,
+    pub at: Timestamp,
 }
 
 /// What became of a webhook request, all of it durable.
@@ -33,8 +47,10 @@ pub struct Taken {
 }
 
 impl Ingest {
-    pub fn new(commands: Arc<Commands>) -> Self {
-        Self { commands }
+    /// `pairings` takes what is asked for without waiting: one that is full loses it, and the
+    /// provider asks again with its next code.
+    pub fn new(commands: Arc<Commands>, pairings: mpsc::Sender<PairingAsked>) -> Self {
+        Self { commands, pairings }
     }
 
     /// Stores all of a webhook request. `provider` is the gateway's name: the actor of the events
@@ -48,6 +64,7 @@ impl Ingest {
         count(provider, "unrouted", unrouted);
         count(provider, "ignored", ignored);
         let total = items.len();
+        let pairings = pairings_asked(provider, &items);
         let tenants = by_tenant(items);
         let actor = Actor(provider.to_owned());
         // Tenants don't wait for each other: their appends share a commit.
@@ -58,6 +75,12 @@ impl Ingest {
         let taken = Taken { unrouted, ignored, ..in_order(taken.into_iter().flatten(), total) };
         count(provider, "stored", taken.stored);
         count(provider, "duplicate", taken.duplicates);
+        for asked in pairings {
+            if self.pairings.try_send(asked).is_err() {
+                let client_id = asked.client.0;
+                tracing::warn!(client_id, "too many sessions ask to be paired; one is left out");
+            }
+        }
         Ok(taken)
     }
 
@@ -79,6 +102,19 @@ impl Ingest {
             outcomes.extend(self.commands.take_in(client, actor, chunk).await?);
         }
     }
+}
+
+/// The sessions that ask to be paired and don't say with which code.
+fn pairings_asked(provider: &'static str, items: &[(ClientId, Intake)]) -> Vec<PairingAsked> {
+    let asked = items.iter().filter_map(|(client, item)| match item {
+        Intake::WhatsAppState { told, at, .. }
+            if told.status == Some(WhatsAppStatus::Qr) && told.qr.is_none() =>
+        {
+            Some(PairingAsked { client: *client, provider, at: *at })
+        }
+        _ => None,
+    });
+    asked.collect()
 }
 
 /// What of a request is one tenant's, with the place of each thing in the request.

@@ -37,7 +37,7 @@ fn ingest(log: &Arc<MemoryLog>) -> Ingest {
     let log = Arc::clone(log) as Arc<dyn EventLog>;
     let view = crate::command::testing::FoldView::follow(Arc::clone(&log)) as Arc<dyn View>;
     let clock = Arc::new(ManualClock::at(Timestamp(1_795_515_330_000))) as Arc<dyn Clock>;
-    Ingest::new(Arc::new(Commands::over(log, view, clock)))
+    Ingest::new(Arc::new(Commands::over(log, view, clock)), mpsc::channel(1).0)
 }
 
 #[tokio::test]

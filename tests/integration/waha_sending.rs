@@ -58,7 +58,11 @@ impl Stage {
             "id": format!("false_{number}@c.us_IN{customer}"), "from": format!("{number}@c.us"),
             "timestamp": now().0 / 1000, "fromMe": false, "source": "app", "body": "hola",
         });
-        let body = payloads::waha_event("session1", "message", customer, &payload, now());
+        self.webhook("message", customer, &payload).await;
+    }
+
+    async fn webhook(&self, event: &str, number: u64, payload: &Value) {
+        let body = payloads::waha_event("session1", event, number, payload, now());
         let request = self.client.post(format!("{}/webhooks/waha", self.server.base()));
         let request = request.header("x-webhook-hmac", payloads::sign_waha(WAHA_KEY, &body));
         let answer = request.body(body).send().await.expect("answered");
@@ -146,4 +150,20 @@ async fn a_message_through_waha_is_sent_once_and_shown_once_whatever_outruns_wha
 fn outbound(page: &Value) -> impl Iterator<Item = &Value> {
     let all = page["messages"].as_array().into_iter().flatten();
     all.filter(|message| message["direction"] == "outbound")
+}
+
+#[tokio::test]
+async fn whoever_pairs_a_phone_sees_each_code_and_then_that_it_is_connected() {
+    let stage = Stage::start(Faults::default()).await;
+    let state = "/v1/whatsapp/state";
+    for (number, code) in ["2@first", "2@second"].into_iter().enumerate() {
+        stage.provider.ask_to_pair(Some(code));
+        stage.webhook("session.status", number as u64, &json!({"status": "SCAN_QR_CODE"})).await;
+        let seen = stage.until(state, |state| state["qr"] == code).await;
+        assert_eq!(seen["status"], "qr");
+    }
+    stage.provider.ask_to_pair(None);
+    stage.webhook("session.status", 2, &json!({"status": "WORKING"})).await;
+    let seen = stage.until(state, |state| state["status"] == "connected").await;
+    assert_eq!(seen["qr"], Value::Null);
 }

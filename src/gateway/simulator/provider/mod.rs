@@ -70,6 +70,8 @@ struct Shared {
     ledger: Mutex<Ledger>,
     limits: Mutex<Limits>,
     shelf: Mutex<Shelf>,
+    /// What pairs WAHA's sessions, while they ask for it.
+    pairing_code: ArcSwapOption<String>,
     courier: Courier,
     clock: Arc<dyn Clock>,
     /// Makes ids of this run other than those of an earlier one, which a log may know already.
@@ -97,6 +99,7 @@ impl ProviderSimulator {
             ledger: Mutex::default(),
             limits: Mutex::new(Limits::new(&settings)),
             shelf: Mutex::default(),
+            pairing_code: ArcSwapOption::empty(),
             courier,
             run: clock.now().0,
             clock,
@@ -124,6 +127,11 @@ impl ProviderSimulator {
     /// Where webhooks go from now on.
     pub fn send_webhooks_to(&self, url: &str) {
         self.shared.webhook_url.store(Some(Arc::new(url.to_owned())));
+    }
+
+    /// WAHA's sessions ask to be paired with this code; `None`: they are paired.
+    pub fn ask_to_pair(&self, code: Option<&str>) {
+        self.shared.pairing_code.store(code.map(|code| Arc::new(code.to_owned())));
     }
 
     pub fn set_faults(&self, faults: Faults) {

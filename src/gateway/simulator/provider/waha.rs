@@ -21,16 +21,18 @@ const ECHO_DELAY: Duration = Duration::from_millis(5);
 pub(super) async fn answer(shared: &Arc<Shared>, call: &Call, path: &[&str]) -> Reply {
     let body = call.json();
     match (call.method.as_str(), path) {
-        ("GET", ["sessions", name]) => Reply::Json(
-            200,
-            json!({
-                "name": name, "status": "WORKING", "engine": {"engine": "WEBJS"},
-                "me": {"id": "576015550100@c.us", "pushName": "Tienda Sol"},
-            }),
-        ),
-        ("GET", [_, "auth", "qr"]) => {
-            error(422, "Session status is not as expected", Some("WORKING"))
+        ("GET", ["sessions", name]) => {
+            let (status, me) = match shared.pairing_code.load().is_some() {
+                true => ("SCAN_QR_CODE", Value::Null),
+                false => ("WORKING", json!({"id": "576015550100@c.us", "pushName": "Tienda Sol"})),
+            };
+            let engine = json!({"engine": "WEBJS"});
+            Reply::Json(200, json!({"name": name, "status": status, "engine": engine, "me": me}))
         }
+        ("GET", [_, "auth", "qr"]) => match &*shared.pairing_code.load() {
+            Some(code) => Reply::Json(200, json!({"value": &**code})),
+            None => error(422, "Session status is not as expected", Some("WORKING")),
+        },
         ("GET", ["files", _, file]) => {
             let id = file.split('.').next().unwrap_or(file);
             match shared.shelf.lock().get(id) {
