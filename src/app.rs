@@ -42,6 +42,7 @@ use crate::{
     gateway::tenancy::{ConfiguredTenant, Tenancy},
     ingest::Ingest,
     media::{Fetcher, Media, MediaStore},
+    outbox::membership::{self, InstanceId, SingleInstance},
     projection::{
         follow::{self, EndError},
         queries::Queries,
@@ -102,7 +103,9 @@ impl App {
             clock.clone(),
             settings.media.clone(),
         ));
-        let way_out = WayOut { tenancy: tenancy.clone(), media: media.clone() };
+        let membership = Arc::new(SingleInstance::new(InstanceId(clock.new_id())));
+        let owns = Arc::new(membership::owns(&*membership));
+        let way_out = WayOut { tenancy: tenancy.clone(), media: media.clone(), membership };
         let commands = Commands::new(log.clone(), for_commands, clock.clone())
             .with_consent(&settings.consent)
             .with_sending(way_out.deciding(&settings));
@@ -186,7 +189,6 @@ impl App {
         answers::forget(commands.clone(), &shutdown);
         let calendars = calendars(&settings, tenancy);
         days::keep(calendars, commands.clone(), clock.clone(), &shutdown);
-        let owns = Arc::new(|_client| true);
         let runner = bulk::Runner::new(commands, bulk_queries, clock, settings.bulk.clone(), owns);
         runner.start(&shutdown);
         let projector = tokio::spawn(projector.ended());

@@ -10,7 +10,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use poem::{Body, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -69,18 +69,19 @@ impl BodyRoom {
         }
         // Within `bytes_max`, which is a usize.
         let announced = announced.map_or(bounds.bytes_max, |length| length as usize);
-        let collected = self.collect(body, announced, bounds.bytes_max);
+        let collected = self.collect(body.into_bytes_stream(), announced, bounds.bytes_max);
         let collected = tokio::time::timeout(bounds.time_max, collected).await;
         collected.unwrap_or_else(|_| Err(Problem::new(Code::RequestTimeout)))
     }
 
-    async fn collect(
+    /// All of `chunks`, of which `announced` bytes are expected and `bytes_max` allowed.
+    pub async fn collect<E>(
         &self,
-        body: Body,
+        chunks: impl Stream<Item = Result<Bytes, E>>,
         announced: usize,
         bytes_max: usize,
     ) -> Result<ReadBody, Problem> {
-        let mut chunks = pin!(body.into_bytes_stream());
+        let mut chunks = pin!(chunks);
         let mut room = Room::default();
         let mut bytes = Vec::new();
         while let Some(chunk) = chunks.next().await {

@@ -20,10 +20,7 @@ use crate::{
         tenancy::Tenancy,
     },
     media::{About, Media},
-    outbox::{
-        self, MediaAtProvider, Signals,
-        membership::{InstanceId, SingleInstance},
-    },
+    outbox::{self, MediaAtProvider, Signals, membership::Membership},
     projection::queries::Queries,
     runtime::{clock::Clock, shutdown::Shutdown},
 };
@@ -32,6 +29,7 @@ use crate::{
 pub struct WayOut {
     pub tenancy: Arc<Tenancy>,
     pub media: Arc<Media>,
+    pub membership: Arc<dyn Membership>,
 }
 
 impl WayOut {
@@ -61,7 +59,7 @@ impl WayOut {
             view: Arc::new(queries),
             lines: self.tenancy,
             media: Arc::new(UploadsOf(self.media)),
-            membership: Arc::new(SingleInstance::new(InstanceId(clock.new_id()))),
+            membership: self.membership,
             clock,
             rates: Arc::new(move |client| rates.messages_per_second(client)),
             settings: settings.outbox.clone(),

@@ -57,6 +57,12 @@ impl Membership for SingleInstance {
     }
 }
 
+/// Tells whether this instance is the one that sends for a tenant, as things stand when asked.
+pub fn owns(membership: &dyn Membership) -> impl Fn(ClientId) -> bool + Send + Sync + use<> {
+    let (me, live) = (membership.me(), membership.live());
+    move |client| sender_of(&live.borrow(), client) == Some(me)
+}
+
 /// Who sends for the tenant; `None` when nobody lives.
 pub fn sender_of(live: &[InstanceId], client: ClientId) -> Option<InstanceId> {
     live.iter().copied().max_by_key(|instance| (weight(*instance, client), *instance))
@@ -114,5 +120,6 @@ mod tests {
         let single = SingleInstance::new(me);
         assert!(single.alone());
         assert_eq!(sender_of(&single.live().borrow(), ClientId(3)), Some(single.me()));
+        assert!(owns(&single)(ClientId(3)));
     }
 }

@@ -4,7 +4,6 @@
 //! **Invariant:** the request's bytes are held once. Recipients are read where they lie in them.
 
 use bytes::Bytes;
-use http::header;
 use poem::{FromRequest, Request, RequestBody, Result, web::Multipart};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -13,12 +12,12 @@ use poem_openapi::{
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
 
 use super::{
     super::{
         Deps,
-        body::{Room, too_large},
+        body::{self, ReadBody, Room, too_large},
         extract::{deps, is_json, read_body},
         problem, validate,
     },
@@ -30,7 +29,7 @@ use crate::wire::problem::{Code, FieldError, Problem};
 /// The parts of the form.
 const BULK_PART: &str = "bulk";
 /// The largest part of a form that is no file, in bytes.
-const BULK_PART_BYTES_MAX: u64 = 64 * 1024;
+const BULK_PART_BYTES_MAX: usize = 64 * 1024;
 
 /// A body, its recipients not read yet.
 pub struct BulkBody {
@@ -152,49 +151,48 @@ fn of_csv(members: Map<String, Value>, bytes: Bytes) -> Result<BulkBody, Problem
 async fn of_form(request: &Request, body: &mut RequestBody, deps: &Deps) -> Result<BulkBody> {
     let limit = std::time::Duration::from_millis(deps.settings.body_timeout_ms);
     let read = tokio::time::timeout(limit, read_form(request, body, deps)).await;
-    let (bulk, recipients) = read.map_err(|_| Problem::new(Code::RequestTimeout))??;
+    let FormParts { bulk, recipients } = read.map_err(|_| Problem::new(Code::RequestTimeout))??;
     let missing = |name: &str| {
         problem::invalid_body(vec![FieldError::at_pointer(format!("/{name}"), "is required")])
     };
     let bulk = bulk.ok_or_else(|| missing(BULK_PART))?;
-    let members = match serde_json::from_slice(&bulk).map_err(|error| invalid_json(&error))? {
+    let members = match serde_json::from_slice(&bulk.bytes).map_err(|error| invalid_json(&error))? {
         Value::Object(members) => members,
         _ => return Err(Problem::new(Code::InvalidJson).detail("`bulk` is no object").into()),
     };
     let recipients = recipients.ok_or_else(|| missing(RECIPIENTS))?;
-    Ok(of_csv(members, recipients)?)
+    Ok(BulkBody { _room: recipients.room, ..of_csv(members, recipients.bytes)? })
 }
 
-type FormParts = (Option<Bytes>, Option<Bytes>);
+#[derive(Default)]
+struct FormParts {
+    bulk: Option<ReadBody>,
+    recipients: Option<ReadBody>,
+}
 
 async fn read_form(request: &Request, body: &mut RequestBody, deps: &Deps) -> Result<FormParts> {
     let bytes_max = deps.settings.bulk_body_max_bytes;
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    let announced = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > bytes_max) {
+    let announced = body::announced(request);
+    if announced.is_some_and(|length| length > bytes_max as u64) {
         return Err(too_large(bytes_max).into());
     }
+    // Within `bytes_max`, which is a usize.
+    let announced = announced.map_or(bytes_max, |length| length as usize);
     let unreadable = || Problem::new(Code::InvalidRequest).detail("the form can't be read");
     let form = <Multipart as FromRequest>::from_request(request, body).await;
     let mut form = form.map_err(|_| unreadable())?;
-    let (mut bulk, mut recipients) = (None, None);
+    let mut parts = FormParts::default();
     while let Some(field) = form.next_field().await.map_err(|_| unreadable())? {
         let (slot, most) = match field.name() {
-            Some(BULK_PART) => (&mut bulk, BULK_PART_BYTES_MAX),
-            Some(RECIPIENTS) => (&mut recipients, bytes_max as u64),
+            Some(BULK_PART) => (&mut parts.bulk, BULK_PART_BYTES_MAX),
+            Some(RECIPIENTS) => (&mut parts.recipients, bytes_max),
             // What a form has beside is of no use to us; it is read past.
             _ => continue,
         };
-        let mut bytes = Vec::new();
-        let mut reader = Box::pin(field.into_async_read().take(most + 1));
-        let read = reader.read_to_end(&mut bytes).await;
-        read.map_err(|_| unreadable())?;
-        if bytes.len() as u64 > most {
-            return Err(too_large(usize::try_from(most).unwrap_or(usize::MAX)).into());
-        }
-        *slot = Some(Bytes::from(bytes));
+        let chunks = ReaderStream::new(field.into_async_read());
+        *slot = Some(deps.body_room.collect(chunks, announced.min(most), most).await?);
     }
-    Ok((bulk, recipients))
+    Ok(parts)
 }
 
 fn invalid_json(error: &serde_json::Error) -> Problem {
