@@ -23,7 +23,7 @@ use crate::{
 
 mod lane;
 
-use lane::Lanes;
+use lane::{Lanes, Unknown};
 
 /// Identities of which the conversation is remembered; the least useful are looked up again.
 const IDENTITIES_CACHED_MAX: usize = 65_536;
@@ -169,8 +169,10 @@ impl Directory {
     /// Places the contacts and appends what follows, all of it in one append.
     pub(super) async fn place(&self, placing: Placing) -> Result<Settled, PlaceError> {
         match self.inner.place_known(&placing).await? {
-            Some(placed) => self.inner.settle(&placing, placed).await,
-            None => self.lanes.place(&self.inner, Arc::new(placing)).await,
+            Ok(placed) => self.inner.settle(&placing, placed).await,
+            Err(unknown) => {
+                self.lanes.place(&self.inner, Arc::new(placing), Arc::new(unknown)).await
+            }
         }
     }
 
@@ -207,14 +209,24 @@ impl Directory {
 }
 
 impl Inner {
-    /// Where all contacts are, when nothing about them is new to the directory.
-    async fn place_known(&self, placing: &Placing) -> Result<Option<Vec<Placed>>, CommandError> {
+    /// Where all contacts are, when nothing about them is new to the directory; else which of
+    /// their identities are.
+    async fn place_known(
+        &self,
+        placing: &Placing,
+    ) -> Result<Result<Vec<Placed>, Unknown>, CommandError> {
         if placing.contacts.is_empty() {
-            return Ok(Some(Vec::new()));
+            return Ok(Ok(Vec::new()));
         }
-        let hashes = placing.contacts.iter().flat_map(|told| told.identities.iter().copied());
-        let found = self.find(placing.client, hashes).await?;
-        Ok(placing.contacts.iter().map(|told| placed_if_known(told, &found)).collect())
+        let hashes = || placing.contacts.iter().flat_map(|told| told.identities.iter().copied());
+        // Before it is read: what is read is at least of this place.
+        let as_of = *self.core.view.projected().borrow();
+        let found = self.find(placing.client, hashes()).await?;
+        let placed = placing.contacts.iter().map(|told| placed_if_known(told, &found));
+        Ok(placed.collect::<Option<_>>().ok_or_else(|| {
+            let hashes = hashes().filter(|hash| !found.contains_key(hash)).collect();
+            Unknown { hashes, as_of }
+        }))
     }
 
     /// Looks identities up, in memory first.
