@@ -107,6 +107,8 @@ pub(super) struct FoldState {
     /// Hashes of all keys that a status may wait for; `None` when there are too many to keep.
     waiting: Option<HashSet<i64>>,
     next_message_row: i64,
+    /// No message has a higher id. Ids begin with their time, so that a new message's mostly is.
+    highest_message: Option<MessageId>,
     /// The message that was last looked up and not found: it is mostly put next.
     absent: Option<MessageKey>,
     /// Where the fold's borrow of a tenant ends when the tenant can't be read.
@@ -117,6 +119,7 @@ pub(super) struct FoldState {
 impl FoldState {
     pub fn new(connection: Connection, settings: &ProjectionSettings) -> rusqlite::Result<Self> {
         let next_message_row = next_message_row(&connection)?;
+        let highest_message = highest_message(&connection)?;
         let waiting = load_waiting(&connection)?;
         Ok(Self {
             connection,
@@ -131,6 +134,7 @@ impl FoldState {
             bulk_recipients: HashMap::new(),
             waiting,
             next_message_row,
+            highest_message,
             absent: None,
             nobody: Tenant::default(),
             error: None,
@@ -140,6 +144,7 @@ impl FoldState {
     /// Forgets all that is kept, after a transaction that was rolled back.
     pub fn reset(&mut self, settings: &ProjectionSettings) -> rusqlite::Result<()> {
         let next_message_row = next_message_row(&self.connection)?;
+        let highest_message = highest_message(&self.connection)?;
         let waiting = load_waiting(&self.connection)?;
         self.tenants.clear();
         self.conversations = WriteBack::new(settings.cached_conversations_max);
@@ -151,6 +156,7 @@ impl FoldState {
         self.bulk_recipients.clear();
         self.waiting = waiting;
         self.next_message_row = next_message_row;
+        self.highest_message = highest_message;
         self.absent = None;
         self.error = None;
         Ok(())
@@ -228,7 +234,7 @@ impl FoldState {
         if let Some(here) = self.messages.get(key) {
             return Some(here.clone());
         }
-        if self.absent == Some(key) {
+        if self.absent == Some(key) || self.highest_message < Some(key.1) {
             return None;
         }
         let read = find_message(&self.connection, key);
@@ -344,6 +350,7 @@ impl State for FoldState {
             let row = self.next_message_row;
             self.next_message_row += 1;
             self.absent = None;
+            self.highest_message = self.highest_message.max(Some(message.id));
             self.messages.add(id, StoredMessage { row, message });
         }
     }
@@ -473,6 +480,12 @@ impl FoldState {
 
 fn next_message_row(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT coalesce(max(row), 0) + 1 FROM message", [], |row| row.get(0))
+}
+
+fn highest_message(connection: &Connection) -> rusqlite::Result<Option<MessageId>> {
+    let highest = connection
+        .query_row("SELECT max(id) FROM message", [], |row| row.get::<_, Option<StoredUuid>>(0))?;
+    Ok(highest.map(|id| MessageId(id.0)))
 }
 
 fn has_key(message: &Message, client: ClientId, key: &str) -> bool {
