@@ -24,7 +24,7 @@ use crate::{
 
 mod lane;
 
-use lane::Lanes;
+use lane::{Lanes, Unknown};
 
 /// Identities of which the conversation is remembered; the least useful are looked up again.
 const IDENTITIES_CACHED_MAX: usize = 65_536;
@@ -152,6 +152,8 @@ struct Inner {
 /// finds to those: they are replaced when somebody is erased, and what was read before that does
 /// not come into the new ones.
 struct Caches {
+    /// Tells them from those before.
+    generation: u64,
     identities: Cache<(ClientId, IdentityHash), ConversationId>,
     contacts: Cache<(ClientId, ConversationId), Arc<KnownContact>>,
     /// Held while what was read or told of a contact is compared with what is remembered.
@@ -183,8 +185,9 @@ impl Held {
 }
 
 impl Caches {
-    fn new() -> Self {
+    fn new(generation: u64) -> Self {
         Self {
+            generation,
             identities: Cache::new(IDENTITIES_CACHED_MAX),
             contacts: Cache::new(CONTACTS_CACHED_MAX),
             remembering: Mutex::new(()),
@@ -239,15 +242,17 @@ type Found = HashMap<IdentityHash, ConversationId>;
 
 impl Directory {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        let inner = Arc::new(Inner { core, caches: ArcSwap::from_pointee(Caches::new()) });
+        let inner = Arc::new(Inner { core, caches: ArcSwap::from_pointee(Caches::new(0)) });
         Self { inner, lanes: Lanes::new() }
     }
 
     /// Places the contacts and appends what follows, all of it in one append.
     pub(super) async fn place(&self, placing: Placing) -> Result<Settled, PlaceError> {
         match self.inner.place_known(&placing).await? {
-            Some(placed) => self.inner.settle(&placing, placed).await,
-            None => self.lanes.place(&self.inner, Arc::new(placing)).await,
+            Ok(placed) => self.inner.settle(&placing, placed).await,
+            Err(unknown) => {
+                self.lanes.place(&self.inner, Arc::new(placing), Arc::new(unknown)).await
+            }
         }
     }
 
@@ -257,7 +262,7 @@ impl Directory {
 
     /// Somebody was erased, and the view is free of them: what is remembered is looked up anew.
     pub(super) fn forget(&self) {
-        self.inner.caches.store(Arc::new(Caches::new()));
+        self.inner.caches.rcu(|caches| Caches::new(caches.generation + 1));
     }
 
     /// The conversation that this contact has now, `None` when there is none or several.
@@ -278,14 +283,24 @@ impl Inner {
         self.caches.load_full()
     }
 
-    /// Where all contacts are, when nothing about them is new to the directory.
-    async fn place_known(&self, placing: &Placing) -> Result<Option<Vec<Placed>>, CommandError> {
+    /// Where all contacts are, when nothing about them is new to the directory; else which of
+    /// their identities are.
+    async fn place_known(
+        &self,
+        placing: &Placing,
+    ) -> Result<Result<Vec<Placed>, Unknown>, CommandError> {
         if placing.contacts.is_empty() {
-            return Ok(Some(Vec::new()));
+            return Ok(Ok(Vec::new()));
         }
-        let hashes = placing.contacts.iter().flat_map(|told| told.identities.iter().copied());
-        let found = self.find(placing.client, hashes).await?;
-        Ok(placing.contacts.iter().map(|told| placed_if_known(told, &found)).collect())
+        let hashes = || placing.contacts.iter().flat_map(|told| told.identities.iter().copied());
+        // Before it is read: what is read is at least of this place.
+        let as_of = *self.core.view.projected().borrow();
+        let found = self.find(placing.client, hashes()).await?;
+        let placed = placing.contacts.iter().map(|told| placed_if_known(told, &found));
+        Ok(placed.collect::<Option<_>>().ok_or_else(|| {
+            let hashes = hashes().filter(|hash| !found.contains_key(hash)).collect();
+            Unknown { hashes, as_of }
+        }))
     }
 
     /// Looks identities up, in memory first.

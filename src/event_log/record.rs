@@ -34,6 +34,9 @@ pub const VERSION: u32 = 1;
 type Upcast = fn(&mut Map<String, Value>);
 const UPCASTS: [Upcast; VERSION as usize - 1] = [];
 
+/// Room for the envelope of a message of usual length, so that it is written without growing.
+const ENVELOPE_BYTES: usize = 1024;
+
 /// What an event that can't be read at all is called.
 const UNREADABLE: &str = "unreadable";
 
@@ -52,7 +55,8 @@ pub fn encode(stream: &StreamName, event: &Event) -> Result<String, serde_json::
         #[serde(flatten)]
         data: &'a EventData,
     }
-    serde_json::to_string(&Envelope {
+    let mut json = Vec::with_capacity(ENVELOPE_BYTES);
+    let envelope = Envelope {
         id: event.id,
         stream,
         v: VERSION,
@@ -61,7 +65,9 @@ pub fn encode(stream: &StreamName, event: &Event) -> Result<String, serde_json::
         actor: &event.actor,
         causation: event.causation,
         data: &event.data,
-    })
+    };
+    serde_json::to_writer(&mut json, &envelope)?;
+    String::from_utf8(json).map_err(serde::ser::Error::custom)
 }
 
 /// The event in an envelope that was stored in `stream`.

@@ -4,7 +4,8 @@
 //! thread takes all that waits, folds it as one batch, and after the commit tells the feed and
 //! everybody who waits for a position. A batch after a quiet moment begins at once; in a steady
 //! stream batches begin [`BATCH_WINDOW`] apart, since a commit costs much the same for one event
-//! as for ten. So load makes batches larger instead of the delay longer.
+//! as for ten, and further apart the longer they take ([`REST_FOR_WORK`]), so that requests, who
+//! share the processor with it, have the larger part of it. So load makes batches larger.
 //! SQLite blocks, hence the thread.
 
 use std::{sync::Arc, thread, time::Duration};
@@ -23,7 +24,9 @@ use super::{
 };
 use crate::{
     domain::ids::Position,
-    event_log::{EventLog, LogError, Record, Tail},
+    event_log::{
+        EventLog, LogError, Record, Tail, sqlite::checkpoint::StartError as StartCheckpoints,
+    },
     metrics as names,
     runtime::{backoff::Backoff, clock::Clock, shutdown::Shutdown},
 };
@@ -33,6 +36,10 @@ use crate::{
 const READ_AHEAD_PARTS: usize = 16;
 /// From the beginning of a batch to that of the next, at least, while following live.
 const BATCH_WINDOW: Duration = Duration::from_millis(2);
+/// How many times as long as a batch took it is at least to the beginning of the next.
+const REST_FOR_WORK: u32 = 6;
+/// What that comes to at most.
+const BATCH_WINDOW_MAX: Duration = Duration::from_millis(20);
 /// How often the thread looks for expired facts when nothing happens.
 const TICK: Duration = Duration::from_secs(1);
 /// Waits between attempts to read a log, or write a read model, that fails.
@@ -46,6 +53,8 @@ const STOP_NOTICED: Duration = Duration::from_millis(50);
 pub enum StartError {
     #[error(transparent)]
     Project(#[from] ProjectError),
+    #[error("the read model's write-ahead log can't be moved: {0}")]
+    Checkpoint(#[from] StartCheckpoints),
     #[error("the projector's thread can't be started: {0}")]
     Thread(#[source] std::io::Error),
 }
@@ -85,7 +94,8 @@ pub fn follow(
     clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
 ) -> Result<Following, StartError> {
-    let projector = Projector::new(model, clock)?;
+    let mut projector = Projector::new(model, clock)?;
+    projector.move_pages_beside()?;
     let from = projector.checkpoint();
     let (to_thread, parts) = mpsc::channel(READ_AHEAD_PARTS);
     let (caught_up_sender, caught_up) = watch::channel(false);
@@ -211,10 +221,12 @@ impl Worker {
             }
             let waiting = self.take_waiting(first);
             if !waiting.records.is_empty() {
-                self.next_batch = std::time::Instant::now() + BATCH_WINDOW;
+                let began = std::time::Instant::now();
                 if !self.project(&waiting.records)? {
                     return Ok(());
                 }
+                let window = began.elapsed().saturating_mul(REST_FOR_WORK);
+                self.next_batch = began + window.clamp(BATCH_WINDOW, BATCH_WINDOW_MAX);
             }
             if let Some(caught_up) = waiting.caught_up {
                 self.say_caught_up(caught_up);

@@ -5,7 +5,11 @@
 //! **Invariant:** what is committed is the state, the feed and the checkpoint after the same
 //! event. After an error nothing of the batch is there, and the same batch may be tried again.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rusqlite::params;
 use tokio::sync::watch;
@@ -21,7 +25,10 @@ use super::{
 };
 use crate::{
     domain::{event::EventData, fold::fold, ids::Position, time::Timestamp},
-    event_log::Record,
+    event_log::{
+        Record,
+        sqlite::checkpoint::{self, Checkpoints},
+    },
     metrics as names,
     runtime::clock::Clock,
 };
@@ -42,6 +49,8 @@ pub enum ProjectError {
 
 pub(super) struct Projector {
     state: FoldState,
+    /// `None` where there is no write-ahead log.
+    checkpoints: Option<Checkpoints>,
     settings: ProjectionSettings,
     epoch: Arc<str>,
     checkpoint: Position,
@@ -85,6 +94,7 @@ impl Projector {
         let state = FoldState::new(connection, &settings).map_err(classify)?;
         Ok(Self {
             state,
+            checkpoints: None,
             settings,
             epoch,
             checkpoint,
@@ -98,6 +108,14 @@ impl Projector {
             words,
             _lock: lock,
         })
+    }
+
+    /// Has the write-ahead log moved into the file by a thread of its own.
+    pub fn move_pages_beside(&mut self) -> Result<(), checkpoint::StartError> {
+        let connection = &mut self.state.connection;
+        let path = connection.path().map(PathBuf::from).unwrap_or_default();
+        self.checkpoints = Some(Checkpoints::start("read-model-move", &path, connection)?);
+        Ok(())
     }
 
     pub fn settings(&self) -> &ProjectionSettings {
@@ -125,6 +143,9 @@ impl Projector {
         if !batch.erased.is_empty() {
             self.journal_is_due = true;
             self.words = Words::Due { first: true };
+        }
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.after_commit(&self.state.connection);
         }
         metrics::histogram!(names::PROJECTION_BATCH_SECONDS)
             .record(started_at.elapsed().as_secs_f64());

@@ -32,9 +32,7 @@ const VERSION: (u32, u32) = (READ_MODEL_VERSION, FOLD_VERSION);
 /// "cndo": marks a file as a read model, so that no other file is ever replaced.
 const APPLICATION_ID: i32 = 0x636e_646f;
 /// Larger pages make the feed's rows cheaper and single events dearer (`benches/projection.rs`).
-const PAGE_BYTES: u32 = 8192;
-/// The write-ahead log is worked into the file at this many pages; it stays near this size.
-const WAL_PAGES: u32 = 4096;
+const PAGE_BYTES: u32 = 4096;
 /// The write-ahead log's file is cut to this size after a longer reader let it grow.
 const WAL_BYTES_KEPT: i64 = 64 << 20;
 /// How long a connection waits for another one's lock.
@@ -326,7 +324,6 @@ fn open_for_writing(path: &Path, settings: &ProjectionSettings) -> rusqlite::Res
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", -i64::from(settings.page_cache_kib))?;
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // What is deleted or replaced is overwritten: an erased person must not be found in the free

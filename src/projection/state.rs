@@ -116,6 +116,8 @@ pub(super) struct FoldState {
     /// Rows that they took out of the feed's state events.
     pub feed_rows_erased: i64,
     next_message_row: i64,
+    /// No message has a higher id. Ids begin with their time, so that a new message's mostly is.
+    highest_message: Option<MessageId>,
     /// The message that was last looked up and not found: it is mostly put next.
     pub(super) absent: Option<MessageKey>,
     /// Where the fold's borrow of a tenant ends when the tenant can't be read.
@@ -126,6 +128,7 @@ pub(super) struct FoldState {
 impl FoldState {
     pub fn new(connection: Connection, settings: &ProjectionSettings) -> rusqlite::Result<Self> {
         let next_message_row = next_message_row(&connection)?;
+        let highest_message = highest_message(&connection)?;
         let waiting = load_waiting(&connection)?;
         let erased = load_erased(&connection)?;
         Ok(Self {
@@ -144,6 +147,7 @@ impl FoldState {
             erased_now: Vec::new(),
             feed_rows_erased: 0,
             next_message_row,
+            highest_message,
             absent: None,
             nobody: Tenant::default(),
             error: None,
@@ -153,6 +157,7 @@ impl FoldState {
     /// Forgets all that is kept, after a transaction that was rolled back.
     pub fn reset(&mut self, settings: &ProjectionSettings) -> rusqlite::Result<()> {
         let next_message_row = next_message_row(&self.connection)?;
+        let highest_message = highest_message(&self.connection)?;
         let waiting = load_waiting(&self.connection)?;
         let erased = load_erased(&self.connection)?;
         self.tenants.clear();
@@ -168,6 +173,7 @@ impl FoldState {
         self.erased_now.clear();
         self.feed_rows_erased = 0;
         self.next_message_row = next_message_row;
+        self.highest_message = highest_message;
         self.absent = None;
         self.error = None;
         Ok(())
@@ -245,7 +251,7 @@ impl FoldState {
         if let Some(here) = self.messages.get(key) {
             return Some(here.clone());
         }
-        if self.absent == Some(key) {
+        if self.absent == Some(key) || self.highest_message < Some(key.1) {
             return None;
         }
         let read = find_message(&self.connection, key);
@@ -361,6 +367,7 @@ impl State for FoldState {
             let row = self.next_message_row;
             self.next_message_row += 1;
             self.absent = None;
+            self.highest_message = self.highest_message.max(Some(message.id));
             self.messages.add(id, StoredMessage { row, message });
         }
     }
@@ -527,6 +534,12 @@ impl FoldState {
 
 fn next_message_row(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT coalesce(max(row), 0) + 1 FROM message", [], |row| row.get(0))
+}
+
+fn highest_message(connection: &Connection) -> rusqlite::Result<Option<MessageId>> {
+    let highest = connection
+        .query_row("SELECT max(id) FROM message", [], |row| row.get::<_, Option<StoredUuid>>(0))?;
+    Ok(highest.map(|id| MessageId(id.0)))
 }
 
 fn has_key(message: &Message, client: ClientId, key: &str) -> bool {

@@ -54,7 +54,15 @@ struct Tenant {
 
 struct Waiting {
     placing: Arc<Placing>,
+    unknown: Arc<Unknown>,
     reply: oneshot::Sender<Result<Settled, PlaceError>>,
+}
+
+/// Identities that were looked up in vain before the lane's turn.
+pub(super) struct Unknown {
+    pub hashes: HashSet<IdentityHash>,
+    /// The read model had all up to here when they were looked up.
+    pub as_of: Position,
 }
 
 /// What is known of a tenant's directory.
@@ -66,6 +74,10 @@ struct Lane {
     /// whole when the read model has all of it.
     elder: Overlay,
     younger: Overlay,
+    /// Of the caches when the overlay was last used: after an erasure it may name who is gone.
+    generation: u64,
+    /// Directory events behind this place are in the overlay; those up to it may not be.
+    overlaid_after: Position,
 }
 
 #[derive(Clone, Copy)]
@@ -91,13 +103,15 @@ impl Lanes {
         &self,
         inner: &Inner,
         placing: Arc<Placing>,
+        unknown: Arc<Unknown>,
     ) -> Result<Settled, PlaceError> {
         let client = placing.client;
         let tenant =
             self.tenants.get_or_insert_with(&client, || Ok::<_, PlaceError>(Arc::default()))?;
         loop {
             let (reply, mut answer) = oneshot::channel();
-            tenant.waiting.lock().push_back(Waiting { placing: Arc::clone(&placing), reply });
+            let (placing, unknown) = (Arc::clone(&placing), Arc::clone(&unknown));
+            tenant.waiting.lock().push_back(Waiting { placing, unknown, reply });
             let mut lane = tokio::select! {
                 biased;
                 answer = &mut answer => match answer {
@@ -243,7 +257,8 @@ async fn attempt(
 
 impl Lane {
     /// Looks the turn's identities up: in the overlay first, then in the read model. In this
-    /// order, since what leaves the overlay is in the read model by then.
+    /// order, since what leaves the overlay is in the read model by then. What was looked up
+    /// in vain already is not there, unless it left the overlay since.
     async fn find(
         &mut self,
         inner: &Inner,
@@ -252,36 +267,50 @@ impl Lane {
         turn: &[Waiting],
     ) -> Result<Found, CommandError> {
         self.let_go(*inner.core.view.projected().borrow());
-        if self.elder.ids.len() + self.younger.ids.len() > OVERLAY_MAX {
+        let is_full = self.elder.ids.len() + self.younger.ids.len() > OVERLAY_MAX;
+        if is_full || self.generation != caches.generation {
             if !inner.core.come_up().await? {
                 return Err(CommandError::Unavailable);
             }
-            self.elder = Overlay::default();
-            self.younger = Overlay::default();
+            self.forget_overlay(*inner.core.view.projected().borrow());
+            self.generation = caches.generation;
         }
         let mut found = Found::new();
         let mut missing = Vec::new();
-        let told = turn.iter().flat_map(|waiting| &waiting.placing.contacts);
-        for hash in told.flat_map(|told| told.identities.iter()) {
-            match self.younger.ids.get(hash).or_else(|| self.elder.ids.get(hash)) {
-                Some(id) => _ = found.insert(*hash, caches.follow_merges(client, *id)),
-                None => missing.push(*hash),
+        for Waiting { placing, unknown, .. } in turn {
+            let is_unknown =
+                |hash| unknown.as_of >= self.overlaid_after && unknown.hashes.contains(hash);
+            for hash in placing.contacts.iter().flat_map(|told| told.identities.iter()) {
+                match self.younger.ids.get(hash).or_else(|| self.elder.ids.get(hash)) {
+                    Some(id) => _ = found.insert(*hash, caches.follow_merges(client, *id)),
+                    None if is_unknown(hash) => {}
+                    None => missing.push(*hash),
+                }
             }
         }
         missing.sort_unstable();
         missing.dedup();
-        inner.look_up(caches, client, missing, &mut found).await?;
+        if !missing.is_empty() {
+            inner.look_up(caches, client, missing, &mut found).await?;
+        }
         Ok(found)
     }
 
     /// Drops the elder generation when the read model has it.
     fn let_go(&mut self, projected: Position) {
-        if projected >= self.elder.until {
-            self.elder = std::mem::take(&mut self.younger);
+        for _ in 0..2 {
+            if projected >= self.elder.until {
+                self.overlaid_after = self.overlaid_after.max(self.elder.until);
+                self.elder = std::mem::take(&mut self.younger);
+            }
         }
-        if projected >= self.elder.until {
-            self.elder = std::mem::take(&mut self.younger);
-        }
+    }
+
+    /// The read model has all of the directory up to `projected`.
+    fn forget_overlay(&mut self, projected: Position) {
+        self.overlaid_after = self.overlaid_after.max(projected);
+        self.elder = Overlay::default();
+        self.younger = Overlay::default();
     }
 
     /// After a conflict: the directory stands at `actual`. All up to there is awaited in the read
@@ -310,8 +339,7 @@ impl Lane {
         }
         let next = ConversationId(highest.map_or(0, |highest| highest.0).saturating_add(1));
         self.known = Some(Head { revision: actual, next });
-        self.elder = Overlay::default();
-        self.younger = Overlay::default();
+        self.forget_overlay(*inner.core.view.projected().borrow());
         Ok(())
     }
 

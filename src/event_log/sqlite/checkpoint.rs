@@ -8,9 +8,13 @@
 //! After a deletion the write-ahead log still holds what was erased, so it is emptied then, as soon
 //! as no reader is in the way: nobody waits for one.
 //!
+//! The read model's write-ahead log is moved in the same way: there, too, who waits for a commit
+//! must not wait for a checkpoint, and the log's syncs, which share the disk, should meet short ones.
+//!
 //! **Invariant:** nothing here makes an event durable or visible; it bounds a file's length.
 
 use std::{
+    io,
     path::Path,
     sync::{
         Arc,
@@ -24,7 +28,6 @@ use std::{
 use rusqlite::Connection;
 
 use super::file;
-use crate::event_log::LogError;
 
 /// Between two attempts to empty the write-ahead log.
 const EMPTY_AGAIN: Duration = Duration::from_secs(1);
@@ -33,41 +36,50 @@ const ROUND_PAGES: i32 = 2000;
 /// Pages after which the writer finishes (64 MiB).
 const FINISH_PAGES: i32 = 16_384;
 
-pub(super) struct Checkpoints {
+/// Why the pages can't be moved by a thread of their own.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Thread(#[from] io::Error),
+}
+
+/// Keeps the write-ahead log of one writing connection short.
+pub struct Checkpoints {
     /// How long the write-ahead log is, as SQLite tells it with each commit.
     pages: Arc<AtomicI32>,
     /// How long it was when the thread was last woken, or the writer last tried to finish.
     asked_at: i32,
-    wake: SyncSender<()>,
-    thread: thread::JoinHandle<()>,
+    /// `None` once it is to end.
+    wake: Option<SyncSender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
     /// Something was deleted that may still stand in the write-ahead log; when that was last tried
     /// to be emptied.
     to_be_emptied: Option<Instant>,
 }
 
 impl Checkpoints {
-    pub(super) fn start(path: &Path, writer: &mut Connection) -> Result<Self, LogError> {
-        let wrong = |error: rusqlite::Error| file::log_error(path, &error);
+    /// `name` is the thread's.
+    pub fn start(name: &str, path: &Path, writer: &mut Connection) -> Result<Self, StartError> {
         let pages = Arc::new(AtomicI32::new(0));
         let told = Arc::clone(&pages);
         // Replaces SQLite's own automatic checkpoints.
-        writer
-            .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
-                told.store(pages, Ordering::Relaxed);
-                Ok(())
-            }))
-            .map_err(wrong)?;
+        writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
+            told.store(pages, Ordering::Relaxed);
+            Ok(())
+        }))?;
         let connection = file::open_beside(path)?;
         let (wake, woken) = sync_channel(1);
         let thread = thread::Builder::new()
-            .name("event-log-move".to_owned())
-            .spawn(move || move_when_woken(&connection, &woken))
-            .map_err(|error| LogError::Unavailable { reason: error.to_string() })?;
+            .name(name.to_owned())
+            .spawn(move || move_when_woken(&connection, &woken))?;
+        let (wake, thread) = (Some(wake), Some(thread));
         Ok(Self { pages, asked_at: 0, wake, thread, to_be_emptied: None })
     }
 
     /// On the writer's thread, after each commit.
-    pub(super) fn after_commit(&mut self, writer: &Connection) {
+    pub fn after_commit(&mut self, writer: &Connection) {
         if self.to_be_emptied.is_some_and(|tried| tried.elapsed() >= EMPTY_AGAIN) {
             self.empty(writer);
         }
@@ -81,8 +93,10 @@ impl Checkpoints {
         if pages >= FINISH_PAGES {
             move_pages(writer);
         }
-        // One that is awake already needs no second call.
-        let _ = self.wake.try_send(());
+        if let Some(wake) = &self.wake {
+            // One that is awake already needs no second call.
+            let _ = wake.try_send(());
+        }
     }
 
     /// On the writer's thread: empties the write-ahead log, now or, when a reader is in the way,
@@ -104,13 +118,15 @@ impl Checkpoints {
             }
         };
     }
+}
 
-    /// Lets the thread end. What is left is moved by who closes the file, or stays in the
-    /// write-ahead log for the next start.
-    pub(super) fn end(self) {
-        drop(self.wake);
-        if self.thread.join().is_err() {
-            tracing::error!("the event log's checkpoint thread did not end in order");
+/// Lets the thread end. What is left is moved by who closes the file, or stays in the write-ahead
+/// log for the next start.
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.wake = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the checkpoint thread of a database did not end in order");
         }
     }
 }
@@ -125,6 +141,6 @@ fn move_when_woken(connection: &Connection, woken: &Receiver<()>) {
 pub(super) fn move_pages(connection: &Connection) {
     let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
     if let Err(error) = moved {
-        tracing::warn!(%error, "the event log's write-ahead file could not be moved into the log");
+        tracing::warn!(%error, "a write-ahead file could not be moved into its database");
     }
 }

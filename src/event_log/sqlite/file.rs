@@ -75,13 +75,12 @@ pub(super) fn open(path: &Path) -> Result<Opened, LogError> {
     Ok(Opened { connection, lock, identity, head })
 }
 
-/// Opens the log for the thread that moves pages, beside the writer.
-pub(super) fn open_beside(path: &Path) -> Result<Connection, LogError> {
+/// Opens a database for the thread that moves pages, beside the writer.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let wrong = |error: rusqlite::Error| log_error(path, &error);
-    let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(wrong)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }
 

@@ -30,7 +30,7 @@ use crate::{
     metrics::{APPEND_FAILURES, APPEND_SECONDS, APPENDED_EVENTS},
 };
 
-mod checkpoint;
+pub mod checkpoint;
 pub mod file;
 mod reader;
 mod writer;

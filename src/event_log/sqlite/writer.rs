@@ -10,6 +10,7 @@
 
 use std::{path::Path, sync::Arc, thread};
 
+use quick_cache::unsync::Cache;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,6 +31,8 @@ use crate::{
 /// Events after which a transaction takes no further append. Larger groups win nothing and make
 /// those in them wait longer (measured in CRATES.md).
 const GROUP_EVENTS_MAX: usize = 256;
+/// Streams of which the newest revision is kept in memory; of others it is looked up.
+const REVISIONS_KEPT_MAX: usize = 32_768;
 
 /// The result of one append.
 pub(super) type Stored = Result<Vec<Appended>, AppendError>;
@@ -67,9 +70,11 @@ pub(super) fn start(
     queue: mpsc::Receiver<Job>,
     shared: Arc<Shared>,
 ) -> Result<thread::JoinHandle<()>, LogError> {
-    let checkpoints = Checkpoints::start(path, &mut connection)?;
+    let checkpoints = Checkpoints::start("event-log-move", path, &mut connection)
+        .map_err(|error| LogError::Unavailable { reason: error.to_string() })?;
     let started = thread::Builder::new().name("event-log".to_owned()).spawn(move || {
-        let mut writer = Writer { connection, queue, shared, checkpoints };
+        let revisions = Cache::new(REVISIONS_KEPT_MAX);
+        let mut writer = Writer { connection, queue, shared, checkpoints, revisions };
         let closing = writer.run();
         writer.end();
         drop(lock);
@@ -86,6 +91,9 @@ struct Writer {
     queue: mpsc::Receiver<Job>,
     shared: Arc<Shared>,
     checkpoints: Checkpoints,
+    /// Newest revisions of streams, those of the open transaction included. Emptied when something
+    /// is taken back.
+    revisions: Cache<String, i64>,
 }
 
 /// An append within the open transaction: what came of it so far, and whom to tell.
@@ -166,7 +174,7 @@ impl Writer {
     }
 
     /// Applies one append to the open transaction, all or none.
-    fn apply(&self, entries: &[Entry]) -> Result<Vec<Appended>, Refusal> {
+    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<Appended>, Refusal> {
         // A single insert is all or none by itself.
         if let [entry] = entries
             && entry.events.len() <= 1
@@ -177,6 +185,7 @@ impl Writer {
         let result = self.insert(entries);
         if matches!(result, Err(Refusal::Conflict(_))) {
             self.execute("ROLLBACK TO append")?;
+            self.revisions.clear();
         }
         if !matches!(result, Err(Refusal::Sqlite(_))) {
             self.execute("RELEASE append")?;
@@ -184,7 +193,7 @@ impl Writer {
         result
     }
 
-    fn insert(&self, entries: &[Entry]) -> Result<Vec<Appended>, Refusal> {
+    fn insert(&mut self, entries: &[Entry]) -> Result<Vec<Appended>, Refusal> {
         let mut last = self.connection.prepare_cached(
             "SELECT revision FROM event WHERE stream = ?1 ORDER BY revision DESC LIMIT 1",
         )?;
@@ -193,7 +202,10 @@ impl Writer {
             .prepare_cached("INSERT INTO event (stream, revision, json) VALUES (?1, ?2, ?3)")?;
         let mut appended = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
-            let newest: Option<i64> = last.query_row([&entry.name], |row| row.get(0)).optional()?;
+            let newest: Option<i64> = match self.revisions.get(&entry.name) {
+                Some(newest) => Some(*newest),
+                None => last.query_row([&entry.name], |row| row.get(0)).optional()?,
+            };
             let actual = newest.map(|revision| Revision(revision.unsigned_abs()));
             check_expected(entry.expected, actual, index).map_err(Refusal::Conflict)?;
             let first = newest.map_or(0, |newest| newest + 1);
@@ -203,6 +215,9 @@ impl Writer {
                     position: Position(position.unsigned_abs()),
                     revision: Revision(revision.unsigned_abs()),
                 });
+            }
+            if !entry.events.is_empty() {
+                self.revisions.insert(entry.name.clone(), first - 1 + entry.events.len() as i64);
             }
         }
         Ok(appended)
@@ -231,7 +246,8 @@ impl Writer {
         }
     }
 
-    fn failed(&self, group: Vec<Pending>, error: &rusqlite::Error) {
+    fn failed(&mut self, group: Vec<Pending>, error: &rusqlite::Error) {
+        self.revisions.clear();
         self.give_up();
         if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
             // Lets the next transaction use the space of the write-ahead log again.
@@ -249,6 +265,7 @@ impl Writer {
             .connection
             .execute("DELETE FROM event WHERE stream = ?1", [&name])
             .map_err(|error| self.log_error(&error))?;
+        self.revisions.remove(&name);
         self.shared.ring.remove(stream);
         // `secure_delete` has overwritten it in the file; the write-ahead log still holds it. Old
         // answers are deleted all the time, and leave it as all else does: with its pages.
@@ -279,7 +296,7 @@ impl Writer {
             refuse(job);
         }
         self.shared.head.send_modify(|head: &mut Head| head.closed = true);
-        self.checkpoints.end();
+        drop(self.checkpoints);
         let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = folded {
             // All is durable; the next start finds it in the write-ahead file.

@@ -137,7 +137,7 @@ fn a_damaged_file_is_put_aside_and_made_anew() {
 
     // Found out while it is in use: said then, and made anew at the next start.
     let mut broken = whole;
-    let page = 8192;
+    let page = 4096;
     broken[page..].fill(0x55);
     std::fs::write(path, &broken).unwrap();
     read_model::mark_damaged(path, "found while projecting");
