@@ -159,7 +159,7 @@ async fn accept() {
 
 async fn pace() {
     let stage = stage().await;
-    let (singles, cursor) = contacts(&stage).await;
+    let singles = contacts(&stage).await;
 
     let count = RATE * KEPT.as_secs() as usize;
     let rest = format!("\"text\":\"Hola {{{{name}}}}: {{{{code}}}}\",\"rate_per_second\":{RATE}");
@@ -202,12 +202,12 @@ async fn pace() {
         bulk["sent"],
         bulk["failed"],
     );
-    singles_left(&stage, &cursor, &queued_at).await;
+    singles_left(&stage, &queued_at);
 }
 
 /// Contacts who wrote, so that text may be sent to them: more than one, for WhatsApp takes few
-/// messages to one recipient. Their conversations, and a cursor behind all of it.
-async fn contacts(stage: &Stage) -> (Vec<u64>, String) {
+/// messages to one recipient. Their conversations.
+async fn contacts(stage: &Stage) -> Vec<u64> {
     const CONTACTS: usize = 100;
     let message = |number: usize| {
         json!({"wa_message_id": format!("wamid.bench.{number}"), "text": "hola",
@@ -219,7 +219,7 @@ async fn contacts(stage: &Stage) -> (Vec<u64>, String) {
     let cursor = text(&stored["results"][CONTACTS - 1]["cursor"]);
     let page = stage.get(&format!("/v1/conversations?limit=200&at_least={cursor}")).await;
     let conversations = page["conversations"].as_array().expect("a list").iter();
-    (conversations.map(|one| one["id"].as_u64().expect("an id")).collect(), cursor)
+    conversations.map(|one| one["id"].as_u64().expect("an id")).collect()
 }
 
 async fn send_single(stage: &Stage, conversation: u64) -> (u16, Value) {
@@ -228,27 +228,15 @@ async fn send_single(stage: &Stage, conversation: u64) -> (u16, Value) {
     (status.as_u16(), answer)
 }
 
-/// How long single messages took from being queued to being taken by the provider, by the
-/// server's clock.
-async fn singles_left(stage: &Stage, from: &str, queued_at: &HashMap<String, Timestamp>) {
-    let (mut cursor, mut took) = (from.to_owned(), HashMap::new());
-    loop {
-        let path = format!("/v1/events?cursor={cursor}&types=message_status_updated&limit=1000");
-        let page = stage.get(&path).await;
-        for event in page["events"].as_array().expect("a list") {
-            let id = text(&event["data"]["message_id"]);
-            if let Some(queued_at) = queued_at.get(&id)
-                && event["data"]["status"] == "sent"
-            {
-                took.entry(id).or_insert(time(&event["time"]).since(*queued_at));
-            }
-        }
-        cursor = text(&page["cursor"]);
-        if page["has_more"] != true {
-            break;
-        }
-    }
-    let mut took: Vec<i64> = took.into_values().collect();
+/// How long single messages took from being queued to being with the provider, by the clock that
+/// both have.
+fn singles_left(stage: &Stage, queued_at: &HashMap<String, Timestamp>) {
+    let ledger = stage.provider.ledger();
+    let taken = ledger.by_message_id();
+    let took = queued_at
+        .iter()
+        .filter_map(|(id, queued_at)| Some(taken.get(id.as_str())?.taken_at.since(*queued_at)));
+    let mut took: Vec<i64> = took.collect();
     took.sort_unstable();
     let at = |part: f64| took[((took.len() - 1) as f64 * part).round() as usize];
     println!(

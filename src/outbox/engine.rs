@@ -25,9 +25,9 @@ use super::{
     call::{self, Ended, Verdict},
     claims::Claims,
     gate::Rate,
-    lane::{Class, Lane, Rates},
+    lane::{Class, Lane, Picked, Rates},
     membership::{InstanceId, sender_of},
-    round::{self, NO_LINE_PAUSE, RoundEnd},
+    round::{self, NO_LINE_PAUSE, RoundEnd, RoundKind},
     settle::ToSettle,
 };
 use crate::{
@@ -39,8 +39,8 @@ use crate::{
 
 /// Messages that are claimed in one append at most.
 const GROUP_MAX: usize = 64;
-/// The least time between two rounds of a number that has only bulks to send, or whose rate holds
-/// messages back: so what may pass goes in groups. A single message never waits for it.
+/// The least time between two mixed rounds of a number that has only bulks to send, or whose rate
+/// holds messages back: so what may pass goes in groups. A single message never waits for it.
 const ROUND_INTERVAL: Duration = Duration::from_millis(4);
 /// How often idle lanes are put away and claims without an outcome are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -55,9 +55,11 @@ pub(super) struct Line {
     pub lane: Lane,
     /// Claims of others that have no outcome yet.
     pub claims: Claims,
-    /// A round is under way.
-    in_round: bool,
-    /// When the last round began.
+    /// A round of single messages is under way.
+    in_singles_round: bool,
+    /// A mixed round is under way.
+    in_mixed_round: bool,
+    /// When the last mixed round began.
     round_at: Option<Instant>,
     pub loading: bool,
     /// All that waited before the start was loaded.
@@ -251,7 +253,7 @@ impl Engine {
         }
     }
 
-    /// Starts a round for the tenant, if something may leave; else says when to look again.
+    /// Starts rounds for the tenant, if something may leave; else says when to look again.
     pub fn pump(&mut self, client: ClientId) {
         if !self.has_begun || !self.is_ours(client) {
             return;
@@ -265,13 +267,26 @@ impl Engine {
         let rates = self.rates(client);
         let has_line = self.shared.lines.of(client).is_some();
         let Some(line) = self.lines.get_mut(&client) else { return };
-        if line.in_round {
+        if line.in_singles_round && line.in_mixed_round {
             return;
         }
         if !has_line {
             if line.lane.len() > 0 {
                 self.wake_up(client, now + NO_LINE_PAUSE);
             }
+            return;
+        }
+        let mut room = room;
+        if !line.in_singles_round && line.lane.has_single_in_line() {
+            let picked = line.lane.pick_singles(&rates, GROUP_MAX.min(room), now);
+            room -= picked.len();
+            if !picked.is_empty() {
+                line.in_singles_round = true;
+                self.start_round(client, RoundKind::Singles, picked);
+            }
+        }
+        let Some(line) = self.lines.get_mut(&client) else { return };
+        if line.in_mixed_round || room == 0 {
             return;
         }
         let next_round = line.round_at.map_or(now, |at| at + ROUND_INTERVAL);
@@ -286,12 +301,16 @@ impl Engine {
             }
             return;
         }
-        line.in_round = true;
+        line.in_mixed_round = true;
         line.round_at = Some(now);
+        self.start_round(client, RoundKind::Mixed, picked);
+    }
+
+    fn start_round(&mut self, client: ClientId, kind: RoundKind, picked: Vec<Picked>) {
         self.in_flight += picked.len();
         let (shared, events) = (Arc::clone(&self.shared), self.events.clone());
         self.chores.spawn(async move {
-            let end = round::run(&shared, client, picked).await;
+            let end = round::run(&shared, client, kind, picked).await;
             // Nobody listens any more when the engine has ended.
             let _ = events.send(Event::Round(end)).await;
         });
@@ -336,7 +355,10 @@ impl Engine {
         let now = Instant::now();
         let client = end.client;
         let Some(line) = self.lines.get_mut(&client) else { return };
-        line.in_round = false;
+        match end.kind {
+            RoundKind::Singles => line.in_singles_round = false,
+            RoundKind::Mixed => line.in_mixed_round = false,
+        }
         if end.ready.is_empty() {
             line.lane.health.not_probed();
         }
@@ -422,7 +444,11 @@ impl Engine {
     fn sweep(&mut self) {
         let now = Instant::now();
         self.lines.retain(|_, line| {
-            line.in_round || line.loading || !line.claims.is_empty() || !line.lane.is_idle(now)
+            line.in_singles_round
+                || line.in_mixed_round
+                || line.loading
+                || !line.claims.is_empty()
+                || !line.lane.is_idle(now)
         });
         let clients: Vec<_> = self.lines.keys().copied().collect();
         for client in clients {

@@ -47,9 +47,18 @@ pub(super) struct Ready {
     pub line: Line,
 }
 
+/// A line has one round of each kind under way at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RoundKind {
+    /// Of single messages alone, which so wait for no bulk's claims.
+    Singles,
+    Mixed,
+}
+
 /// What came of a round.
 pub(super) struct RoundEnd {
     pub client: ClientId,
+    pub kind: RoundKind,
     pub ready: Vec<Ready>,
     /// Claimed or settled by another, or gone.
     pub dropped: Vec<ConversationId>,
@@ -73,8 +82,13 @@ struct Round<'a> {
     end: RoundEnd,
 }
 
-pub(super) async fn run(shared: &Shared, client: ClientId, picked: Vec<Picked>) -> RoundEnd {
-    let end = RoundEnd { client, ready: Vec::new(), dropped: Vec::new(), later: Vec::new() };
+pub(super) async fn run(
+    shared: &Shared,
+    client: ClientId,
+    kind: RoundKind,
+    picked: Vec<Picked>,
+) -> RoundEnd {
+    let end = RoundEnd { client, kind, ready: Vec::new(), dropped: Vec::new(), later: Vec::new() };
     let mut round = Round { shared, end };
     let Some(line) = shared.lines.of(client) else {
         round.postpone(picked.iter(), NO_LINE_PAUSE);

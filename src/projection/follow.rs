@@ -4,8 +4,7 @@
 //! thread takes all that waits, folds it as one batch, and after the commit tells the feed and
 //! everybody who waits for a position. A batch after a quiet moment begins at once; in a steady
 //! stream batches begin [`BATCH_WINDOW`] apart, since a commit costs much the same for one event
-//! as for ten, and further apart the longer they take ([`REST_FOR_WORK`]), so that requests, who
-//! share the processor with it, have the larger part of it. So load makes batches larger.
+//! as for ten. So load makes batches larger instead of the delay longer.
 //! SQLite blocks, hence the thread.
 
 use std::{sync::Arc, thread, time::Duration};
@@ -36,10 +35,6 @@ use crate::{
 const READ_AHEAD_PARTS: usize = 16;
 /// From the beginning of a batch to that of the next, at least, while following live.
 const BATCH_WINDOW: Duration = Duration::from_millis(2);
-/// How many times as long as a batch took it is at least to the beginning of the next.
-const REST_FOR_WORK: u32 = 6;
-/// What that comes to at most.
-const BATCH_WINDOW_MAX: Duration = Duration::from_millis(20);
 /// How often the thread looks for expired facts when nothing happens.
 const TICK: Duration = Duration::from_secs(1);
 /// Waits between attempts to read a log, or write a read model, that fails.
@@ -221,12 +216,10 @@ impl Worker {
             }
             let waiting = self.take_waiting(first);
             if !waiting.records.is_empty() {
-                let began = std::time::Instant::now();
+                self.next_batch = std::time::Instant::now() + BATCH_WINDOW;
                 if !self.project(&waiting.records)? {
                     return Ok(());
                 }
-                let window = began.elapsed().saturating_mul(REST_FOR_WORK);
-                self.next_batch = began + window.clamp(BATCH_WINDOW, BATCH_WINDOW_MAX);
             }
             if let Some(caught_up) = waiting.caught_up {
                 self.say_caught_up(caught_up);

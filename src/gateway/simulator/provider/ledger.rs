@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::time::Timestamp;
+
 /// The most messages that are kept. Those beyond it are taken and counted, and the count says so.
 const ENTRIES_MAX: usize = 2_000_000;
 
@@ -45,6 +47,8 @@ pub struct Entry {
     pub wa_message_id: String,
     pub kind: String,
     pub text: Option<String>,
+    /// When it was first taken.
+    pub taken_at: Timestamp,
     /// How often it was taken: more than once is once too often.
     pub count: u32,
     /// What its webhooks say in the end.

@@ -8,6 +8,7 @@ use super::{
     Entry, Outcome, Shared, customers,
     plan::{Answering, Plan, Told, plan},
 };
+use crate::domain::time::Timestamp;
 
 /// Recipients that begin so are refused with the code that follows.
 const REFUSED_PREFIX: &str = "999";
@@ -61,7 +62,7 @@ impl Shared {
             Plan::Take { answering, statuses, outcome } => (answering, statuses, outcome),
         };
         let wa_message_id = make_id(ledger.next_number());
-        let entry = handed.entry(&wa_message_id, outcome);
+        let entry = handed.entry(&wa_message_id, self.clock.now(), outcome);
         let place = handed.message_id.as_ref().unwrap_or(&wa_message_id);
         ledger.take(place, entry);
         Taken::Yes { wa_message_id, answering, statuses }
@@ -87,7 +88,7 @@ impl Handed {
         }
     }
 
-    fn entry(&self, wa_message_id: &str, outcome: Outcome) -> Entry {
+    fn entry(&self, wa_message_id: &str, taken_at: Timestamp, outcome: Outcome) -> Entry {
         Entry {
             provider: self.provider.to_owned(),
             sender: self.sender.clone(),
@@ -96,6 +97,7 @@ impl Handed {
             wa_message_id: wa_message_id.to_owned(),
             kind: self.kind.clone(),
             text: self.text.clone(),
+            taken_at,
             count: 1,
             outcome,
         }
