@@ -18,6 +18,9 @@ const BATCH: usize = 1000;
 const FIRST: u64 = 100_000;
 const ALL: u64 = 1_000_000;
 const REST: Duration = Duration::from_secs(3);
+/// Catching up is measured as often, the transports in turn: who is first finds files that no
+/// cache holds yet.
+const ROUNDS: usize = 3;
 
 /// Takes in a million messages, then follows all of them over each streaming transport.
 pub fn measure() {
@@ -37,10 +40,32 @@ pub fn measure() {
     );
     report("times the memory", rss_all as f64 / rss_first as f64, Target::AtMost(1.2));
     report("of the rate at the end", last / first, Target::AtLeast(0.8));
-    for transport in [Transport::WebSocket, Transport::ServerSentEvents] {
-        let rate = catch_up(&server, transport, &start);
-        println!("catch-up {transport:?}: {ALL} messages behind");
-        report("events a second", rate, Target::AtLeast(200_000.0));
+    come_to_rest(&server);
+    let transports = [Transport::WebSocket, Transport::ServerSentEvents];
+    let mut rates = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (transport, rates) in transports.into_iter().zip(&mut rates) {
+            rates.push(catch_up(&server, transport, &start));
+        }
+    }
+    for (transport, mut rates) in transports.into_iter().zip(rates) {
+        println!("catch-up {transport:?}: {ALL} messages behind; in order {rates:.0?}");
+        rates.sort_by(f64::total_cmp);
+        report("events a second, median", rates[ROUNDS / 2], Target::AtLeast(200_000.0));
+    }
+}
+
+/// Waits until all that was taken in is projected.
+fn come_to_rest(server: &Server) {
+    let head = || head_cursor(server.process.address, &server.tokens[0]);
+    let mut before = head();
+    loop {
+        std::thread::sleep(REST);
+        let now = head();
+        if now == before {
+            return;
+        }
+        before = now;
     }
 }
 
