@@ -20,7 +20,7 @@ pub struct Bulks {
 #[async_trait]
 impl Holder for Bulks {
     async fn erase(&self, client: ClientId, erasure: &Erasure) -> Result<(), HolderError> {
-        let actor = Actor("system".to_owned());
+        let actor = Actor::system();
         let identities = &erasure.identities;
         let erased = self.commands.erase_from_bulks(&self.queries, client, &actor, identities);
         match erased.await {

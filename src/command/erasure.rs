@@ -23,7 +23,9 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
-use super::{Actor, CommandError, Commands, Core, conversation_stream, recent::Recent};
+use super::{
+    Actor, CommandError, Commands, Core, conversation_stream, identity::Hasher, recent::Recent,
+};
 use crate::{
     domain::{
         conversation::Contact,
@@ -65,12 +67,14 @@ impl Erased {
         }
     }
 
-    /// When the first of these identities was erased last, `None` when none was.
-    pub(super) fn since(&self, client: ClientId, identities: &[IdentityHash]) -> Option<Timestamp> {
+    /// When one of the contact's identities was erased last, `None` when none was. Hashes them
+    /// only where anybody was erased at all.
+    fn since(&self, client: ClientId, contact: &Contact, hasher: &Hasher) -> Option<Timestamp> {
         let known = self.identities.load();
         if known.is_empty() {
             return None;
         }
+        let identities = hasher.identities(client, contact);
         identities.iter().filter_map(|hash| known.get(&(client, *hash)).copied()).max()
     }
 }
@@ -82,10 +86,9 @@ struct Stream {
 }
 
 impl Commands {
-    /// Keyed hashes of all names under which a contact is known: what [`Erasure::identities`]
-    /// is compared with.
-    pub fn identity_hashes(&self, client: ClientId, contact: &Contact) -> Vec<IdentityHash> {
-        self.core.hasher.identities(client, contact).to_vec()
+    /// When somebody known by one of the contact's names was erased.
+    pub(super) fn was_erased(&self, client: ClientId, contact: &Contact) -> Option<Timestamp> {
+        self.erased.since(client, contact, &self.core.hasher)
     }
 
     /// When somebody was erased since the last look: forgets what is remembered, which the view
@@ -197,7 +200,7 @@ impl Commands {
         let entry = Append {
             stream: StreamName::Directory(client),
             expected: Expected::Any,
-            events: vec![self.core.event(client, "system", completed)],
+            events: vec![self.core.event(client, &Actor::system().0, completed)],
         };
         self.core.log.append(vec![entry]).await?;
         // What came late, before it was recorded to be done, is known of by nobody.

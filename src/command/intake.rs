@@ -183,8 +183,7 @@ impl Commands {
     }
 
     /// Where the messages are that new statuses, and amendments of nobody or of erased persons,
-    /// speak of: in memory
-    /// first, and with one query for all others.
+    /// speak of: in memory first, and with one query for all others.
     async fn locate(
         &self,
         client: ClientId,
@@ -284,11 +283,6 @@ impl Commands {
                 raw: raw.clone(),
             })),
         })
-    }
-
-    /// When somebody known by one of these names was erased.
-    pub(super) fn was_erased(&self, client: ClientId, contact: &Contact) -> Option<Timestamp> {
-        self.erased.since(client, &self.core.hasher.identities(client, contact))
     }
 
     /// A message that was written before its contact was erased is gone, whenever it is told:

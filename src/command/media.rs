@@ -36,11 +36,10 @@ impl Commands {
                 EventData::MediaFailed { conversation_id, message_id, reason }
             }
         };
-        let actor = Actor("system".to_owned());
         let entry = Append {
             stream: conversation_stream(client, conversation_id),
             expected: Expected::Any,
-            events: vec![self.core.event(client, &actor.0, data)],
+            events: vec![self.core.event(client, &Actor::system().0, data)],
         };
         let appended = self.core.log.append(vec![entry]).await?;
         Ok(appended.last().map_or(Position::START, |last| last.position))

@@ -85,7 +85,7 @@ impl Actor {
     }
 
     /// What this server does of itself.
-    fn system() -> Self {
+    pub fn system() -> Self {
         Self("system".to_owned())
     }
 }

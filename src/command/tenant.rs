@@ -55,9 +55,8 @@ impl Commands {
         replaces: EventId,
         sealed: Sealed,
     ) -> Result<(), CommandError> {
-        let actor = Actor("system".to_owned());
         let data = EventData::CredentialsResealed { replaces, sealed };
-        self.core.log.append(vec![self.tenant_entry(client, &actor, data)]).await?;
+        self.core.log.append(vec![self.tenant_entry(client, &Actor::system(), data)]).await?;
         Ok(())
     }
 

@@ -40,8 +40,8 @@ const PERSONS_AT_ONCE: usize = 16;
 #[async_trait]
 pub trait Holder: Send + Sync + 'static {
     /// Deletes, or rewrites without them, what is kept of the person. May be called again.
-    /// [`Erasure::identities`] says under which keyed hashes they were known
-    /// (`Commands::identity_hashes`), [`Erasure::conversations`] in which conversations.
+    /// [`Erasure::identities`] says under which keyed hashes they were known,
+    /// [`Erasure::conversations`] in which conversations.
     async fn erase(&self, client: ClientId, erasure: &Erasure) -> Result<(), HolderError>;
 }
 
