@@ -3,9 +3,9 @@
 //! The fold says who is erased ([`State::erase`](crate::domain::state::State::erase)); here their
 //! rows are deleted in the transaction that is open, the feed's included. Afterwards, in steps
 //! that hold nobody up, the full-text index is merged ([`merge_words`]), since it marks entries as
-//! deleted and keeps their words until then, and the write-ahead log is emptied
-//! ([`empty_journal`]), in which the pages stood as they were. (FTS5 can drop entries at once, by
-//! its `secure-delete`; with `detail = none` that leaves a damaged index, as a property found.)
+//! deleted and keeps their words until then, and the write-ahead log is emptied, in which the pages
+//! stood as they were. (FTS5 can drop entries at once, by its `secure-delete`; with
+//! `detail = none` that leaves a damaged index, as a property found.)
 //!
 //! **Invariant:** `secure_delete` overwrites what is deleted, so that after these steps no byte of
 //! an erased person is in the file. That they are due is kept in the file itself.
@@ -13,7 +13,6 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    read_model::LOCK_WAIT,
     state::{ConversationKey, FoldState, find_conversation},
     stored::{Json, conversation_of, conversation_row, message_columns, read_message},
     words,
@@ -27,8 +26,6 @@ use crate::domain::{
 
 /// Pages of the full-text index that one step merges: some milliseconds.
 const MERGE_PAGES: i64 = 256;
-/// How long emptying the journal waits for readers; then it is tried again later.
-const JOURNAL_WAIT_MS: u64 = 50;
 
 impl FoldState {
     /// Deletes all rows of the conversations, and says how many of the messages were queued.
@@ -41,7 +38,7 @@ impl FoldState {
         // What this batch changed is written first: what is deleted must be known to the index.
         self.flush()?;
         let mut queued = 0;
-        mark_words_due(&self.connection)?;
+        self.mark_erasure()?;
         for &id in &erasure.conversations {
             queued += erase_messages(&self.connection, (client, id))?;
             self.feed_rows_erased += erase_conversation(&self.connection, (client, id))?;
@@ -62,11 +59,15 @@ impl FoldState {
         self.absent = None;
         Ok(queued)
     }
-}
 
-/// The words of deleted messages and contacts are in the index until it is merged.
-fn mark_words_due(connection: &Connection) -> rusqlite::Result<()> {
-    connection.prepare_cached("UPDATE meta SET words_due = 1")?.execute([]).map(drop)
+    /// The words of deleted messages and contacts are in the index until it is merged, and rows
+    /// go on as if the messages were still there, after a restart too.
+    fn mark_erasure(&self) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached("UPDATE meta SET words_due = 1, message_row_min = ?1")?
+            .execute([self.next_message_row])
+            .map(drop)
+    }
 }
 
 /// Whether the full-text index is to be merged.
@@ -198,16 +199,6 @@ pub(super) fn erase_facts(
         }
     }
     Ok(i64::try_from(gone).unwrap_or(0))
-}
-
-/// Empties the write-ahead log; `false` when a reader is in the way.
-pub(super) fn empty_journal(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.busy_timeout(std::time::Duration::from_millis(JOURNAL_WAIT_MS))?;
-    let busy = connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
-        .optional();
-    connection.busy_timeout(LOCK_WAIT)?;
-    Ok(busy? == Some(0))
 }
 
 pub(super) fn is_erased(

@@ -61,8 +61,6 @@ pub(super) struct Projector {
     /// How many persons this process has erased, and what others were told of it.
     erased: u64,
     erasures: watch::Sender<u64>,
-    /// The write-ahead log may hold what was erased. So it may after a start.
-    journal_is_due: bool,
     words: Words,
     _lock: File,
 }
@@ -104,7 +102,6 @@ impl Projector {
             complete,
             erased: 0,
             erasures,
-            journal_is_due: true,
             words,
             _lock: lock,
         })
@@ -141,7 +138,6 @@ impl Projector {
         self.checkpoint = batch.position;
         self.erased += batch.erased.len() as u64;
         if !batch.erased.is_empty() {
-            self.journal_is_due = true;
             self.words = Words::Due { first: true };
         }
         if let Some(checkpoints) = &mut self.checkpoints {
@@ -168,21 +164,22 @@ impl Projector {
     /// log and removes a damaged read model that was put aside, for all of them hold what was
     /// erased. `true` when there is more to do.
     pub fn purge(&mut self) -> Result<bool, ProjectError> {
-        if let Words::Due { first } = self.words {
-            let merged = erasing::merge_words(&self.state.connection, first).map_err(classify)?;
-            self.words = if merged { Words::Clean } else { Words::Due { first: false } };
-            self.journal_is_due = true;
-            return Ok(true);
-        }
-        if !self.journal_is_due {
+        let connection = &self.state.connection;
+        let Words::Due { first } = self.words else {
+            if let Some(checkpoints) = &mut self.checkpoints {
+                checkpoints.empty_if_due(connection);
+            }
             return Ok(false);
-        }
-        if let Some(path) = self.state.connection.path().map(Path::new) {
+        };
+        if first && let Some(path) = connection.path().map(Path::new) {
             read_model::remove_set_aside(path);
         }
-        let emptied = erasing::empty_journal(&self.state.connection).map_err(classify)?;
-        self.journal_is_due = !emptied;
-        Ok(false)
+        let merged = erasing::merge_words(connection, first).map_err(classify)?;
+        self.words = if merged { Words::Clean } else { Words::Due { first: false } };
+        if merged && let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.empty(connection);
+        }
+        Ok(true)
     }
 
     fn project_in_transaction<'a>(

@@ -24,7 +24,7 @@ use crate::{
 
 /// Raise it when the schema, what is stored in it, or the bytes of public events change: each
 /// read model is then made anew at its next start. So it is when [`FOLD_VERSION`] changes.
-pub const READ_MODEL_VERSION: u32 = 3;
+pub const READ_MODEL_VERSION: u32 = 4;
 
 /// What a read model of this release says of itself.
 const VERSION: (u32, u32) = (READ_MODEL_VERSION, FOLD_VERSION);
@@ -36,7 +36,7 @@ const PAGE_BYTES: u32 = 4096;
 /// The write-ahead log's file is cut to this size after a longer reader let it grow.
 const WAL_BYTES_KEPT: i64 = 64 << 20;
 /// How long a connection waits for another one's lock.
-pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Prepared statements that a connection keeps; there are fewer.
 const STATEMENTS_MAX: usize = 128;
 /// Pages copied between two words on the progress of a backup.

@@ -12,7 +12,9 @@ CREATE TABLE meta (
     -- Rows of feed and feed_state, since counting them takes long.
     feed_rows INTEGER NOT NULL DEFAULT 0,
     -- 1: the full-text indexes hold words of erased persons until they are merged.
-    words_due INTEGER NOT NULL DEFAULT 0
+    words_due INTEGER NOT NULL DEFAULT 0,
+    -- No message gets a lower row: those that erased messages had are not given again.
+    message_row_min INTEGER NOT NULL DEFAULT 1
 );
 
 CREATE TABLE tenant (

@@ -115,7 +115,7 @@ pub(super) struct FoldState {
     pub erased_now: Vec<(ClientId, Erasure)>,
     /// Rows that they took out of the feed's state events.
     pub feed_rows_erased: i64,
-    next_message_row: i64,
+    pub(super) next_message_row: i64,
     /// No message has a higher id. Ids begin with their time, so that a new message's mostly is.
     highest_message: Option<MessageId>,
     /// The message that was last looked up and not found: it is mostly put next.
@@ -533,7 +533,9 @@ impl FoldState {
 }
 
 fn next_message_row(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("SELECT coalesce(max(row), 0) + 1 FROM message", [], |row| row.get(0))
+    let next =
+        "SELECT max(coalesce((SELECT max(row) FROM message), 0) + 1, message_row_min) FROM meta";
+    connection.query_row(next, [], |row| row.get(0))
 }
 
 fn highest_message(connection: &Connection) -> rusqlite::Result<Option<MessageId>> {

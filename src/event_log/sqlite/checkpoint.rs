@@ -54,9 +54,17 @@ pub struct Checkpoints {
     /// `None` once it is to end.
     wake: Option<SyncSender<()>>,
     thread: Option<thread::JoinHandle<()>>,
-    /// Something was deleted that may still stand in the write-ahead log; when that was last tried
-    /// to be emptied.
-    to_be_emptied: Option<Instant>,
+    emptying: Emptying,
+}
+
+/// Whether what was deleted may still stand in the write-ahead log.
+#[derive(Debug, Clone, Copy)]
+enum Emptying {
+    NotDue,
+    /// It is to be emptied, and was last tried then.
+    Due {
+        tried: Option<Instant>,
+    },
 }
 
 impl Checkpoints {
@@ -75,14 +83,14 @@ impl Checkpoints {
             .name(name.to_owned())
             .spawn(move || move_when_woken(&connection, &woken))?;
         let (wake, thread) = (Some(wake), Some(thread));
-        Ok(Self { pages, asked_at: 0, wake, thread, to_be_emptied: None })
+        // The process may have ended between a deletion and the emptying.
+        let emptying = Emptying::Due { tried: None };
+        Ok(Self { pages, asked_at: 0, wake, thread, emptying })
     }
 
     /// On the writer's thread, after each commit.
     pub fn after_commit(&mut self, writer: &Connection) {
-        if self.to_be_emptied.is_some_and(|tried| tried.elapsed() >= EMPTY_AGAIN) {
-            self.empty(writer);
-        }
+        self.empty_if_due(writer);
         let pages = self.pages.load(Ordering::Relaxed);
         // Shorter than before: it began anew.
         self.asked_at = self.asked_at.min(pages);
@@ -99,22 +107,32 @@ impl Checkpoints {
         }
     }
 
-    /// On the writer's thread: empties the write-ahead log, now or, when a reader is in the way,
-    /// after a later commit.
-    pub(super) fn empty(&mut self, writer: &Connection) {
+    /// On the writer's thread: tries again to empty what could not be emptied before.
+    pub fn empty_if_due(&mut self, writer: &Connection) {
+        if let Emptying::Due { tried } = self.emptying
+            && tried.is_none_or(|tried| tried.elapsed() >= EMPTY_AGAIN)
+        {
+            self.empty(writer);
+        }
+    }
+
+    /// On the writer's thread, after a deletion: empties the write-ahead log, now or, when a reader
+    /// is in the way, at a later [`empty_if_due`](Self::empty_if_due).
+    pub fn empty(&mut self, writer: &Connection) {
         move_pages(writer);
         let waits = |time| writer.busy_timeout(time);
         let emptied = waits(Duration::ZERO).and_then(|()| {
             writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
         });
         let emptied = waits(file::BUSY_TIMEOUT).and(emptied);
-        self.to_be_emptied = match emptied {
-            Ok(0) => None,
+        let again = Emptying::Due { tried: Some(Instant::now()) };
+        self.emptying = match emptied {
+            Ok(0) => Emptying::NotDue,
             // A reader is in the way.
-            Ok(_) => Some(Instant::now()),
+            Ok(_) => again,
             Err(error) => {
-                tracing::warn!(%error, "the log's write-ahead file could not be emptied after a deletion");
-                Some(Instant::now())
+                tracing::warn!(%error, "a write-ahead file could not be emptied after a deletion");
+                again
             }
         };
     }
