@@ -98,6 +98,17 @@ impl<T: Type + Serialize> ApiResponse for AcceptedAnswer<T> {
     }
 }
 
+/// A header of an answer, for the documentation.
+pub fn meta_header<T: Type>(name: &str, description: &str, required: bool) -> MetaHeader {
+    MetaHeader {
+        name: name.to_owned(),
+        description: Some(description.to_owned()),
+        required,
+        deprecated: false,
+        schema: T::schema_ref(),
+    }
+}
+
 /// The cursor of the event at `position`, as a write answers it.
 pub fn cursor_at(deps: &Deps, position: Position) -> String {
     let cursor = Cursor { position, ordinal: 0 };
@@ -153,16 +164,11 @@ impl<T: Type + Serialize, const CREATES: bool> ApiResponse for WriteAnswer<T, CR
             status: Some(status),
             status_range: None,
             content: vec![MetaMediaType { content_type: JSON, schema: T::schema_ref() }],
-            headers: vec![MetaHeader {
-                name: REPLAYED.to_owned(),
-                description: Some(
-                    "`true` when this is the first answer under the Idempotency-Key, again."
-                        .to_owned(),
-                ),
-                required: false,
-                deprecated: false,
-                schema: bool::schema_ref(),
-            }],
+            headers: vec![meta_header::<bool>(
+                REPLAYED,
+                "`true` when this is the first answer under the Idempotency-Key, again.",
+                false,
+            )],
         };
         let mut responses = vec![response(200, "Done.")];
         if CREATES {

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     auth::{AuthError, Identity, Scopes},
     command::{self, Actor},
+    domain::media_type::essence,
     wire::{
         cursor::{CURSOR_LENGTH_MAX, Cursor, CursorError},
         problem::{Code, Problem},
@@ -427,8 +428,7 @@ fn json_request(schema: MetaSchemaRef) -> MetaRequest {
 
 /// `application/json`, or a type that says `+json`; in UTF-8.
 pub(super) fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let essence = essence.to_ascii_lowercase();
+    let essence = essence(content_type);
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }

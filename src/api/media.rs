@@ -9,6 +9,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderValue, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use poem::{
     Body, FromRequest, IntoResponse, Request, RequestBody, Response, Result, web::Multipart,
 };
@@ -16,8 +17,8 @@ use poem_openapi::{
     ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi,
     param::{Header, Path, Query},
     registry::{
-        MetaHeader, MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchema,
-        MetaSchemaRef, Registry,
+        MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef,
+        Registry,
     },
     types::Type,
 };
@@ -26,12 +27,13 @@ use uuid::Uuid;
 
 use super::{
     Deps,
+    answer::{Answer, meta_header},
     extract::{Caller, MessagesRead, MessagesWrite},
     problem,
     shapes::{Chapter, UploadedMedia},
 };
 use crate::{
-    domain::ids::MediaId,
+    domain::{ids::MediaId, media_type::essence},
     media::{About, FindError, Found, StoreError, kinds::NotTaken, upload::UploadError},
     metrics::MEDIA_UPLOADS,
     wire::problem::{Code, FieldError, Problem},
@@ -43,6 +45,8 @@ const RETRY_AFTER_S: u64 = 2;
 const FORM_PART: &str = "file";
 /// Pieces that a form's part is handed on in, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
+/// What of a file's name is written as `%XX` (RFC 8187).
+const NOT_PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Lets a browser show a picture or play a film, and do nothing else.
 const POLICY: &str = "default-src 'none'; img-src 'self'; media-src 'self'; sandbox";
 
@@ -219,8 +223,8 @@ fn matches_etag(known: &str, etag: &str) -> bool {
 
 /// Shown only where a browser shows it without running anything.
 fn disposition(about: &About) -> String {
-    let essence = about.mime_type.split(';').next().unwrap_or_default().trim();
-    let plain = matches!(essence, "image/jpeg" | "image/png" | "image/webp" | "image/gif")
+    let essence = essence(&about.mime_type);
+    let plain = matches!(essence.as_str(), "image/jpeg" | "image/png" | "image/webp" | "image/gif")
         || essence.starts_with("audio/")
         || essence.starts_with("video/");
     let kind = if plain { "inline" } else { "attachment" };
@@ -229,14 +233,7 @@ fn disposition(about: &About) -> String {
         .chars()
         .map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\') || c == ' ' { c } else { '_' })
         .collect();
-    let mut exact = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            exact.push(char::from(byte));
-        } else {
-            exact.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    let exact = percent_encode(name.as_bytes(), &NOT_PLAIN);
     format!("{kind}; filename=\"{simple}\"; filename*=UTF-8''{exact}")
 }
 
@@ -318,10 +315,7 @@ impl<'a> ApiExtractor<'a> for MediaBody {
         _options: ExtractParamOptions<()>,
     ) -> Result<Self> {
         let content_type = request.content_type().map(str::to_owned);
-        let is_form = content_type.as_deref().is_some_and(|content_type| {
-            content_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data")
-        });
-        if is_form {
+        if content_type.as_deref().map(essence).as_deref() == Some("multipart/form-data") {
             let form = <Multipart as FromRequest>::from_request(request, body).await;
             return form.map(MediaBody::Form).map_err(|_| broken_form().into());
         }
@@ -373,31 +367,20 @@ struct Created(UploadedMedia);
 impl IntoResponse for Created {
     fn into_response(self) -> Response {
         let place = format!("/v1/media/{}", self.0.id);
-        let body = serde_json::to_vec(&self.0).unwrap_or_default();
-        Response::builder()
-            .status(StatusCode::CREATED)
-            .content_type("application/json")
-            .header(header::LOCATION, place)
-            .body(body)
+        let answer = Answer(self.0).with_status(StatusCode::CREATED);
+        answer.with_header(header::LOCATION, place).into_response()
     }
 }
 
 impl ApiResponse for Created {
     fn meta() -> MetaResponses {
-        let content = vec![MetaMediaType {
-            content_type: "application/json",
-            schema: UploadedMedia::schema_ref(),
-        }];
-        let location = text_header("Location", "Where it is.", true);
-        MetaResponses {
-            responses: vec![MetaResponse {
-                description: "Taken in.",
-                status: Some(201),
-                status_range: None,
-                content,
-                headers: vec![location],
-            }],
+        let mut meta = <Answer<UploadedMedia>>::meta();
+        for response in &mut meta.responses {
+            response.status = Some(201);
+            response.description = "Taken in.";
+            response.headers.push(meta_header::<String>("Location", "Where it is.", true));
         }
+        meta
     }
 
     fn register(registry: &mut Registry) {
@@ -424,7 +407,7 @@ impl ApiResponse for Medium {
                 true => vec![MetaMediaType { content_type: "*/*", schema: binary() }],
                 false => Vec::new(),
             },
-            headers: vec![text_header("ETag", "Names these bytes.", true)],
+            headers: vec![meta_header::<String>("ETag", "Names these bytes.", true)],
         };
         MetaResponses {
             responses: vec![
@@ -436,16 +419,6 @@ impl ApiResponse for Medium {
     }
 
     fn register(_registry: &mut Registry) {}
-}
-
-fn text_header(name: &str, description: &str, required: bool) -> MetaHeader {
-    MetaHeader {
-        name: name.to_owned(),
-        description: Some(description.to_owned()),
-        required,
-        deprecated: false,
-        schema: String::schema_ref(),
-    }
 }
 
 #[cfg(test)]

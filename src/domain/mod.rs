@@ -11,6 +11,7 @@ pub mod event;
 pub mod fold;
 pub mod ids;
 pub mod intake;
+pub mod media_type;
 pub mod message;
 pub mod public;
 pub mod state;

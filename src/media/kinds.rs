@@ -4,6 +4,8 @@
 //! `Content-Type` only decides where the content leaves it open: whether an MP4 is a film or a
 //! recording, and that a file of letters is a text.
 
+use crate::domain::media_type::essence;
+
 /// Bytes of a file's beginning that are enough to know it: Office's containers need the most.
 pub const HEAD_BYTES: usize = 8192;
 
@@ -62,11 +64,6 @@ const TAKEN: &[(&str, SentAs)] = &[
     ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", SentAs::Document),
     ("application/vnd.openxmlformats-officedocument.presentationml.presentation", SentAs::Document),
 ];
-
-/// All types that are taken, for the documentation.
-pub fn types_taken() -> impl Iterator<Item = &'static str> {
-    TAKEN.iter().map(|(mime_type, _)| *mime_type)
-}
 
 /// Something that WhatsApp takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,11 +135,6 @@ fn is_text(head: &[u8]) -> bool {
         Err(error) => error.error_len().is_none() && head.len() >= HEAD_BYTES,
     };
     valid && !head.iter().any(|byte| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c))
-}
-
-/// Without parameters, in lower case.
-fn essence(declared: &str) -> String {
-    declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// What clients say that do not know.

@@ -24,7 +24,10 @@ use super::{
     shapes::NewBulk,
     source::{Csv, RECIPIENTS, Source, split_body},
 };
-use crate::wire::problem::{Code, FieldError, Problem};
+use crate::{
+    domain::media_type::essence,
+    wire::problem::{Code, FieldError, Problem},
+};
 
 /// The parts of the form.
 const BULK_PART: &str = "bulk";
@@ -114,8 +117,7 @@ impl<'a> ApiExtractor<'a> for BulkBody {
             let read = read_body(request, body, deps, bytes_max).await?;
             return Ok(BulkBody { _room: read.room, ..of_json(&read.bytes)? });
         }
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        match essence.to_ascii_lowercase().as_str() {
+        match essence(content_type).as_str() {
             "text/csv" => {
                 let read = read_body(request, body, deps, bytes_max).await?;
                 Ok(BulkBody { _room: read.room, ..of_csv(Map::new(), read.bytes)? })

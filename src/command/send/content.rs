@@ -8,7 +8,10 @@ use url::Url;
 
 use super::{Channel, Upload};
 use crate::{
-    domain::message::{CopyState, Media, MediaCopy, Message, MessageKind},
+    domain::{
+        media_type::essence,
+        message::{CopyState, Media, MediaCopy, Message, MessageKind},
+    },
     wire::{
         send::{SendLocation, SendMedia, SendMessage, SendReaction, SendTemplate},
         types::MessageType,
@@ -348,8 +351,7 @@ fn is_public_link(link: &str) -> bool {
 
 /// How WhatsApp shows a file of this type. `image/webp` is what stickers are.
 fn kind_of_mime(mime_type: &str) -> MessageKind {
-    let essence = mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.split_once('/') {
+    match essence(mime_type).split_once('/') {
         Some(("image", "webp")) => MessageKind::Sticker,
         Some(("image", "jpeg" | "png")) => MessageKind::Image,
         Some(("audio", _)) => MessageKind::Audio,

@@ -14,11 +14,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Folding, message::with_refreshed_last};
+use super::{Folding, message::with_refreshed_last, notice::Notice};
 use crate::domain::{
     event::MessageAmendment,
     ids::{ConversationId, MessageId},
-    message::{Direction, Message, MessageKind, MessageStatus, Sender},
+    message::{Direction, Message},
     public::PublicEvent,
     state::{State, Waiting, WaitingAmendment},
     time::Timestamp,
@@ -123,42 +123,23 @@ impl<S: State> Folding<'_, S> {
         conversation_id: ConversationId,
         target: Option<MessageId>,
     ) -> Message {
-        let at = self.plausible(amendment.at);
-        let (direction, status) = if amendment.outbound {
-            (Direction::Outbound, MessageStatus::Sent)
-        } else {
-            (Direction::Inbound, MessageStatus::Received)
+        let direction = match amendment.outbound {
+            true => Direction::Outbound,
+            false => Direction::Inbound,
         };
-        let event = if revoked { "revoked" } else { "edited" };
-        let target = target.map_or(Value::Null, |target| Value::String(target.to_string()));
-        let payload = Map::from_iter([
-            ("event".to_owned(), Value::String(event.to_owned())),
-            ("message_id".to_owned(), target),
-            ("at".to_owned(), Value::String(at.to_string())),
-        ]);
-        Message {
+        let notice = Notice {
             id: amendment.message_id,
-            client_id: self.event.client_id,
             conversation_id,
             direction,
-            sender: Sender::System,
-            kind: MessageKind::System,
+            event: if revoked { "revoked" } else { "edited" },
+            target,
+            reply_to: Some(amendment.target.clone()),
+            dedupe_key: Some(amendment.dedupe_key.clone()),
             text: if revoked { None } else { amendment.text.clone() },
             media: None,
-            payload: Some(payload),
-            reply_to: Some(amendment.target.clone()),
-            client_ref: None,
-            bulk_id: None,
-            status,
-            error: None,
-            wa_message_id: None,
-            dedupe_key: Some(amendment.dedupe_key.clone()),
-            send_started: false,
-            imported: false,
-            timestamp: at,
-            created_at: self.event.time,
-            status_at: at,
-        }
+            at: self.plausible(amendment.at),
+        };
+        notice.into_message(self.event)
     }
 }
 

@@ -8,15 +8,12 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::Folding;
+use super::{Folding, notice::Notice};
 use crate::domain::{
     ids::MessageId,
-    message::{
-        CopyState, Direction, Media, MediaFailure, Message, MessageKind, MessageStatus, Sender,
-        StoredMedia,
-    },
+    message::{CopyState, Media, MediaFailure, Message, StoredMedia},
     public::PublicEvent,
     state::State,
 };
@@ -71,41 +68,22 @@ impl<S: State> Folding<'_, S> {
     }
 
     fn media_notice(&self, of: &Message, event: &str, reason: Option<MediaFailure>) -> Message {
-        let at = self.event.time;
-        let mut payload = Map::from_iter([
-            ("event".to_owned(), Value::String(event.to_owned())),
-            ("message_id".to_owned(), Value::String(of.id.to_string())),
-            ("at".to_owned(), Value::String(at.to_string())),
-        ]);
-        if let Some(reason) = reason {
-            payload.insert("reason".to_owned(), Value::String(reason.as_str().to_owned()));
-        }
-        let status = match of.direction {
-            Direction::Inbound => MessageStatus::Received,
-            Direction::Outbound => MessageStatus::Sent,
-        };
-        Message {
+        let notice = Notice {
             id: MessageId(self.event.id.0),
-            client_id: of.client_id,
             conversation_id: of.conversation_id,
             direction: of.direction,
-            sender: Sender::System,
-            kind: MessageKind::System,
+            event,
+            target: Some(of.id),
+            reply_to: of.dedupe_key.clone(),
+            dedupe_key: None,
             text: None,
             media: of.media.clone(),
-            payload: Some(payload),
-            reply_to: of.dedupe_key.clone(),
-            client_ref: None,
-            bulk_id: None,
-            status,
-            error: None,
-            wa_message_id: None,
-            dedupe_key: None,
-            send_started: false,
-            imported: false,
-            timestamp: at,
-            created_at: at,
-            status_at: at,
+            at: self.event.time,
+        };
+        let mut notice = notice.into_message(self.event);
+        if let (Some(reason), Some(payload)) = (reason, &mut notice.payload) {
+            payload.insert("reason".to_owned(), Value::String(reason.as_str().to_owned()));
         }
+        notice
     }
 }

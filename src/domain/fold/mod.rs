@@ -23,6 +23,7 @@ mod conversation;
 mod erasure;
 mod media;
 mod message;
+mod notice;
 mod status;
 mod tenant;
 #[cfg(test)]
