@@ -146,13 +146,7 @@ impl Ring {
 
     /// Lets everything go, also what waits to be sealed: the hub has forgotten the ring.
     pub(super) fn empty(&self) -> Change {
-        let mut state = self.state.lock();
-        let bytes = mem::take(&mut state.bytes);
-        state.segments.clear();
-        state.open.clear();
-        state.open_bytes = 0;
-        state.events = 0;
-        Change { bytes: -(bytes as isize), conflated: 0 }
+        self.state.lock().let_all_go()
     }
 
     /// Takes in an event. Answers when it is to be sealed, if that is not settled already.
@@ -204,16 +198,8 @@ impl Ring {
     /// pulled it yet find what is left of it.
     pub(super) fn forget(&self, position: Cursor) -> Change {
         let mut state = self.state.lock();
-        let change = Change { bytes: -(state.bytes as isize), conflated: 0 };
-        state.first_number += state.segments.len() as u64;
-        state.segments.clear();
-        state.merged.clear();
-        state.open.clear();
-        state.open_bytes = 0;
-        state.bytes = 0;
-        state.events = 0;
         state.covers_after = state.covers_after.max(position);
-        change
+        state.let_all_go()
     }
 
     /// Says that the table has nothing from `after` up to `scanned_to`, so that a place in there
@@ -339,6 +325,16 @@ impl State {
             |state| tight || state.bytes > bytes_max || state.events > events_max,
             change,
         );
+    }
+
+    fn let_all_go(&mut self) -> Change {
+        self.first_number += self.segments.len() as u64;
+        self.segments.clear();
+        self.merged.clear();
+        self.open.clear();
+        self.open_bytes = 0;
+        self.events = 0;
+        Change { bytes: -(mem::take(&mut self.bytes) as isize), conflated: 0 }
     }
 
     fn evict_while(&mut self, over: impl Fn(&Self) -> bool, change: &mut Change) {

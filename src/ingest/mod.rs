@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::try_join_all;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
     command::{Actor, CommandError, Commands, INTAKE_ITEMS_MAX, IntakeOutcome},
@@ -76,7 +76,7 @@ impl Ingest {
         count(provider, "stored", taken.stored);
         count(provider, "duplicate", taken.duplicates);
         for asked in pairings {
-            if self.pairings.try_send(asked).is_err() {
+            if let Err(TrySendError::Full(asked)) = self.pairings.try_send(asked) {
                 let client_id = asked.client.0;
                 tracing::warn!(client_id, "too many sessions ask to be paired; one is left out");
             }

@@ -52,6 +52,9 @@ pub use self::{
 };
 use self::{quota::Quota, upload::Turns};
 
+/// Between two looks for a medium that is being fetched, however much else is projected.
+const LOOK_SPACING: Duration = Duration::from_millis(20);
+
 /// A medium's bytes on their way.
 pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
 
@@ -118,7 +121,7 @@ impl Media {
             }
             // That it is here is an event: then there is something to be projected.
             match tokio::time::timeout_at(until, projected.changed()).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => tokio::time::sleep(LOOK_SPACING).await,
                 Ok(Err(_)) | Err(_) => return Ok(Found::Pending),
             }
         }

@@ -215,21 +215,21 @@ impl Lane {
     /// The messages that may leave now, single ones first, at most `groups_max`. They are under
     /// way from here on.
     pub fn pick(&mut self, rates: &Rates, groups_max: usize, now: Instant) -> Vec<Picked> {
-        self.pick_while(rates, groups_max, now, |lane| lane.leaves_room_for_singles(rates))
+        self.pick_of(rates, groups_max, now, true)
     }
 
     /// As [`pick`](Self::pick), single messages alone.
     pub fn pick_singles(&mut self, rates: &Rates, groups_max: usize, now: Instant) -> Vec<Picked> {
-        self.pick_while(rates, groups_max, now, |_| false)
+        self.pick_of(rates, groups_max, now, false)
     }
 
-    /// Bulks' messages as well while `bulks_too` says so.
-    fn pick_while(
+    /// With `bulks`, bulks' messages as well, as far as they leave room for single ones.
+    fn pick_of(
         &mut self,
         rates: &Rates,
         groups_max: usize,
         now: Instant,
-        bulks_too: impl Fn(&Self) -> bool,
+        bulks: bool,
     ) -> Vec<Picked> {
         let mut picked = Vec::new();
         self.come_back(now);
@@ -241,7 +241,7 @@ impl Lane {
             if permit == Permit::None {
                 break;
             }
-            let bulks_too = bulks_too(self);
+            let bulks_too = bulks && self.leaves_room_for_singles(rates);
             let Some(conversation) = self.next_in_line(bulks_too, now) else { break };
             let opens_at = self.recipients.opens_at(&conversation, rates.recipient, now);
             if opens_at > now {
