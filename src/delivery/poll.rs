@@ -16,7 +16,10 @@ use poem::{
     http::{StatusCode, header},
 };
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use url::form_urlencoded;
 
 use super::{
@@ -52,6 +55,36 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 pub struct Poll {
     sessions: Arc<Sessions>,
     auth: Arc<Auth>,
+    room: Room,
+}
+
+/// What answers may hold, all of them together, until they are read: each has a bound, but clients
+/// that ask and don't read could be many.
+#[derive(Clone)]
+struct Room(Arc<Semaphore>);
+
+/// An answer that gives its room back when the last of it has left.
+struct Held {
+    body: Vec<u8>,
+    _taken: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Room {
+    fn hold(&self, body: Vec<u8>) -> Result<Bytes, Problem> {
+        let full = || {
+            let detail = "more is waiting to be read than this instance holds";
+            Problem::new(Code::Overloaded).detail(detail).retry_after_s(1)
+        };
+        let bytes = u32::try_from(body.len()).map_err(|_| full())?;
+        let taken = self.0.clone().try_acquire_many_owned(bytes).map_err(|_| full())?;
+        Ok(Bytes::from_owner(Held { body, _taken: taken }))
+    }
 }
 
 /// What polls have beside what all transports take.
@@ -63,7 +96,8 @@ struct Asked {
 
 impl Poll {
     pub fn new(sessions: Arc<Sessions>, auth: Arc<Auth>) -> Self {
-        Self { sessions, auth }
+        let bytes = sessions.settings().poll_answers_max_bytes.min(Semaphore::MAX_PERMITS);
+        Self { sessions, auth, room: Room(Arc::new(Semaphore::new(bytes))) }
     }
 
     async fn answer(&self, request: &Request) -> Result<Response, Problem> {
@@ -72,17 +106,20 @@ impl Poll {
         let stream = StreamRequest::parse(query)?;
         let asked = Asked::parse(query)?;
         match answer(&self.sessions, &identity, &stream, asked).await? {
-            Outcome::Now(body) => Ok(ok(body)),
+            Outcome::Now(body) => Ok(ok(self.room.hold(body)?)),
             Outcome::Later(waiting) => {
-                let answer =
-                    async { waiting.answer().await.map_or_else(Problem::into_response, ok) };
+                let room = self.room.clone();
+                let answer = async move {
+                    let body = waiting.answer().await.and_then(|body| room.hold(body));
+                    body.map_or_else(Problem::into_response, ok)
+                };
                 Ok(Later::attach(Response::default(), answer))
             }
         }
     }
 }
 
-fn ok(body: Vec<u8>) -> Response {
+fn ok(body: Bytes) -> Response {
     let response = Response::builder()
         .status(StatusCode::OK)
         .header(header::CONTENT_TYPE, "application/json")
@@ -312,5 +349,24 @@ impl Answer {
         // Writing into a vector does not fail; a cursor needs no escaping.
         let _ = write!(body, "],\"cursor\":\"{cursor}\",\"has_more\":{}}}", self.has_more);
         body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_nobody_has_read_yet_have_a_bound_in_common() {
+        let room = Room(Arc::new(Semaphore::new(150)));
+        let mut first = room.hold(vec![1; 100]).unwrap();
+        let written = first.split_to(99);
+        drop(written);
+        let full = room.hold(vec![2; 100]).unwrap_err();
+        assert_eq!((full.code(), full.status()), (Code::Overloaded, 503));
+        let small = room.hold(vec![3; 50]).unwrap();
+        drop(first);
+        assert_eq!(room.hold(vec![2; 100]).unwrap(), vec![2; 100]);
+        drop(small);
     }
 }
