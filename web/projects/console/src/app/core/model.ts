@@ -1,5 +1,5 @@
-/** The server's types under the names that this application uses; they come from `openapi/`. */
-import type { components } from './openapi';
+/** The server's types under the names that this application uses; they come from `openapi/`, by way of the library. */
+import type { components } from '@condorito/realtime';
 
 type Schemas = components['schemas'];
 
