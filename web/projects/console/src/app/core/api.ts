@@ -58,7 +58,8 @@ export class Api {
 
   async openConversation(phone: string): Promise<Conversation> {
     const call: Call = { method: 'POST', body: { phone } };
-    return (await this.json<{ conversation: Conversation }>('/v1/conversations', call)).conversation;
+    return (await this.json<{ conversation: Conversation }>('/v1/conversations', call))
+      .conversation;
   }
 
   async changeConversation(id: number, body: ChangeConversation): Promise<Conversation> {
@@ -77,7 +78,8 @@ export class Api {
 
   async send(id: number, body: SendMessage, key: string): Promise<Message> {
     const call: Call = { method: 'POST', body, key };
-    return (await this.json<{ message: Message }>(`/v1/conversations/${id}/messages`, call)).message;
+    return (await this.json<{ message: Message }>(`/v1/conversations/${id}/messages`, call))
+      .message;
   }
 
   async retry(id: number, messageId: string): Promise<Message> {

@@ -12,7 +12,9 @@ const RENEW_BELOW_MS = 65_000;
 
 @Injectable({ providedIn: 'root' })
 export class Session {
-  private readonly current = signal<string | null>(takeFromFragment() ?? sessionStorage.getItem(KEY));
+  private readonly current = signal<string | null>(
+    takeFromFragment() ?? sessionStorage.getItem(KEY),
+  );
   private handedOut: string | null = null;
   private waiting: ((token: string) => void)[] = [];
 

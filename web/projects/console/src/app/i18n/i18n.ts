@@ -73,7 +73,8 @@ export class I18n {
     if (milliseconds < MINUTE_MS) return `${Math.round(milliseconds / 1_000)} s`;
     const minutes = Math.floor(milliseconds / MINUTE_MS);
     const seconds = Math.floor((milliseconds % MINUTE_MS) / 1_000);
-    if (minutes < 60) return seconds > 0 && minutes < 10 ? `${minutes} min ${seconds} s` : `${minutes} min`;
+    if (minutes < 60)
+      return seconds > 0 && minutes < 10 ? `${minutes} min ${seconds} s` : `${minutes} min`;
     const hours = Math.floor(minutes / 60);
     return minutes % 60 > 0 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
   }

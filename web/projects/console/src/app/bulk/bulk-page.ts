@@ -1,0 +1,3 @@
+import { Component } from '@angular/core';
+@Component({ selector: 'cc-x', template: '' })
+export class BulkPage {}
