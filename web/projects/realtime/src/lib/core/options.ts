@@ -48,6 +48,8 @@ export interface Timings {
   /** Until a better transport is first tried again; doubles with each vain trial. */
   probeAfterMs: number;
   probeMaxMs: number;
+  /** The same where a better transport has worked before. */
+  returnAfterMs: number;
   /** How long a better transport must hold before the working one is given up for it. */
   probationMs: number;
   /** How long a poll waits for news. */
@@ -71,7 +73,7 @@ export interface Timings {
 }
 
 export const DEFAULT_TIMINGS: Timings = {
-  helloTimeoutMs: 8_000,
+  helloTimeoutMs: 5_000,
   pongTimeoutMs: 5_000,
   heartbeatGraceMs: 10_000,
   backoffBaseMs: 1_000,
@@ -79,6 +81,7 @@ export const DEFAULT_TIMINGS: Timings = {
   stableAfterMs: 15_000,
   probeAfterMs: 30_000,
   probeMaxMs: 600_000,
+  returnAfterMs: 3_000,
   probationMs: 5_000,
   longPollWaitMs: 25_000,
   pollIntervalMs: 3_000,

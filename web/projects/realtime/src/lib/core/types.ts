@@ -47,12 +47,14 @@ export const EVENT_TYPES = [
   'bulk_message_error',
 ] as const satisfies readonly EventType[];
 
-/** Why the feed could not be continued. All but the last are the server's words. */
-export type ResetReason = 'unknown_cursor' | 'expired_cursor' | 'too_far_behind' | (string & {});
+/** Why the feed could not be continued. `identity_changed` is this client's own word. */
+export type ResetReason =
+  'unknown_cursor' | 'expired_cursor' | 'too_far_behind' | 'identity_changed' | (string & {});
 
+/** What is shown is no longer sure: a `snapshot` follows, if snapshots are wanted. */
 export interface ResetFrame {
   type: 'reset';
-  data: { reason: ResetReason; cursor: Cursor };
+  data: { reason: ResetReason; cursor: Cursor | null };
 }
 
 /** Frames without an `id`: they do not move the cursor. */

@@ -1,0 +1,200 @@
+/**
+ * The feed by asking, `GET /v1/events`: with a wait (long polling) or at intervals (plain).
+ *
+ * Where connections are cut after some seconds a long poll asks for shorter waits until it gets
+ * answers, and gives up when none is short enough.
+ */
+import type { TransportKind } from '../status';
+import { sleep } from '../within';
+import type { Cursor, Problem, Snapshot } from '../types';
+import { endOf, endOfFailure, readProblem } from './http';
+import {
+  asFrame,
+  authorization,
+  feedUrl,
+  withoutToken,
+  type Link,
+  type LinkContext,
+  type LinkEnd,
+  type LinkHandlers,
+  type LinkRequest,
+} from './link';
+
+/** Events in one answer. */
+const LIMIT = 500;
+/** A wait below it is no better than plain polling. */
+const WAIT_MIN_MS = 2_000;
+/** What fails sooner was not cut off while it waited, but never got through. */
+const CUT_AFTER_MS = 1_000;
+
+interface Page {
+  events: unknown[];
+  cursor: Cursor;
+  has_more: boolean;
+  snapshot?: Snapshot;
+}
+
+export function openLongPolling(
+  request: LinkRequest,
+  handlers: LinkHandlers,
+  context: LinkContext,
+): Link {
+  return new PollingLink('long-polling', request, handlers, context);
+}
+
+export function openPolling(
+  request: LinkRequest,
+  handlers: LinkHandlers,
+  context: LinkContext,
+): Link {
+  return new PollingLink('polling', request, handlers, context);
+}
+
+class PollingLink implements Link {
+  private readonly abort = new AbortController();
+  private isUp = false;
+  private isOver = false;
+  private cursor: Cursor | null;
+  private wantsSnapshot: boolean;
+  private waitMs: number;
+
+  constructor(
+    readonly kind: TransportKind,
+    private readonly request: LinkRequest,
+    private readonly handlers: LinkHandlers,
+    private readonly context: LinkContext,
+  ) {
+    this.cursor = request.cursor;
+    this.wantsSnapshot = request.snapshot;
+    this.waitMs = kind === 'polling' ? 0 : context.options.timings.longPollWaitMs;
+    void this.run();
+  }
+
+  close(): void {
+    this.isOver = true;
+    this.abort.abort();
+  }
+
+  private async run(): Promise<void> {
+    let page: Page | null = null;
+    while (!this.isOver) {
+      // The first answer comes at once, so that it is known soon whether this works.
+      const waitMs = page && !page.has_more ? this.waitMs : 0;
+      if (page && !page.has_more && this.kind === 'polling') {
+        await sleep(this.context.options.timings.pollIntervalMs, this.abort.signal);
+      }
+      if (this.isOver) return;
+      const answer: Page | 'cut' | null = await this.ask(waitMs);
+      if (answer === null) return;
+      if (answer !== 'cut') page = answer;
+    }
+  }
+
+  /** One poll, and what it brought handed on; `null` when the link is over. */
+  private async ask(waitMs: number): Promise<Page | 'cut' | null> {
+    let token: string;
+    try {
+      token = await this.context.tokens.get();
+    } catch (error) {
+      return this.end(withoutToken(error));
+    }
+    if (this.isOver) return null;
+    if (!this.isUp) this.handlers.opening();
+    const askedAt = this.context.platform.now();
+    try {
+      const response = await this.fetch(token, waitMs);
+      if (this.isOver) return null;
+      if (response.status === 200) return this.take(await readPage(response));
+      const problem = await readProblem(response);
+      if (response.status === 410 && problem?.cursor) return this.reset(problem);
+      // A proxy that does not wait that long.
+      if (response.status === 504 && !problem && this.shortenWait(waitMs, askedAt)) return 'cut';
+      return this.end(endOf(response, problem));
+    } catch (error) {
+      if (this.isOver) return null;
+      if (this.shortenWait(waitMs, askedAt)) return 'cut';
+      return this.end(endOfFailure(error, this.isUp));
+    }
+  }
+
+  private async fetch(token: string, waitMs: number): Promise<Response> {
+    const { platform, options } = this.context;
+    const request: LinkRequest = {
+      cursor: this.cursor,
+      snapshot: this.wantsSnapshot,
+      filter: this.request.filter,
+    };
+    const wait = `${Math.round(waitMs / 1_000)}`;
+    const url = feedUrl('/v1/events', request, this.context, token, { limit: `${LIMIT}`, wait });
+    const limit = new AbortController();
+    const stop = (): void => limit.abort();
+    const timer = setTimeout(stop, waitMs + options.timings.requestTimeoutMs);
+    this.abort.signal.addEventListener('abort', stop);
+    try {
+      const response = await platform.fetch(url.href, {
+        headers: authorization(this.context, token),
+        cache: 'no-store',
+        signal: limit.signal,
+      });
+      // Its body is read within the same limit.
+      const body = await response.arrayBuffer();
+      const { status, headers } = response;
+      return new Response(status === 204 || status === 304 ? null : body, { status, headers });
+    } finally {
+      clearTimeout(timer);
+      this.abort.signal.removeEventListener('abort', stop);
+    }
+  }
+
+  private take(page: Page): Page | null {
+    if (this.isOver) return null;
+    this.handlers.alive();
+    if (!this.isUp) {
+      this.isUp = true;
+      this.handlers.up();
+    }
+    if (page.snapshot) {
+      this.wantsSnapshot = false;
+      this.handlers.frame({ type: 'snapshot', data: page.snapshot });
+    }
+    for (const event of page.events) {
+      const frame = asFrame(event);
+      if (frame) this.handlers.frame(frame);
+      if (this.isOver) return null;
+    }
+    this.cursor = page.cursor;
+    this.handlers.moved(page.cursor);
+    return page;
+  }
+
+  /** The feed can't be continued: told as streams tell it, and whoever hears it closes this. */
+  private reset({ code = 'unknown_cursor', cursor = '' }: Partial<Problem>): null {
+    this.handlers.alive();
+    this.handlers.frame({ type: 'reset', data: { reason: code, cursor } });
+    return null;
+  }
+
+  /** After a wait that was cut off, and did not fail at once: whether there is a shorter one. */
+  private shortenWait(waitMs: number, askedAt: number): boolean {
+    const waitedMs = this.context.platform.now() - askedAt;
+    if (waitMs === 0 || waitedMs < CUT_AFTER_MS || this.waitMs / 2 < WAIT_MIN_MS) return false;
+    this.waitMs /= 2;
+    return true;
+  }
+
+  private end(end: LinkEnd): null {
+    if (!this.isOver) {
+      this.isOver = true;
+      this.abort.abort();
+      this.handlers.ended(end);
+    }
+    return null;
+  }
+}
+
+async function readPage(response: Response): Promise<Page> {
+  const page: unknown = await response.json();
+  const { events, cursor } = (page ?? {}) as Partial<Page>;
+  if (!Array.isArray(events) || typeof cursor !== 'string') throw new Error('no page of events');
+  return page as Page;
+}

@@ -1,0 +1,102 @@
+/** Fetches what a tab has missed of the feed, by polling, until it stands where it should. */
+import { Backoff } from '../backoff';
+import { compareCursors, isAfter } from '../cursor';
+import type { Gate } from '../gate';
+import type { Link, LinkContext } from '../links/link';
+import { openPolling } from '../links/polling';
+import { Timers } from '../timers';
+import type { Cursor, Frame } from '../types';
+
+export interface CatchUpHandlers {
+  frame(frame: Frame): void;
+  /** It has come further, or to its end. */
+  moved(): void;
+}
+
+export class CatchUp {
+  private target: Cursor | null = null;
+  private link: Link | null = null;
+  private readonly timers = new Timers<'retry'>();
+  private readonly backoff: Backoff;
+
+  constructor(
+    private readonly gate: Gate,
+    private readonly context: LinkContext,
+    private readonly handlers: CatchUpHandlers,
+  ) {
+    const { backoffBaseMs, backoffMaxMs } = context.options.timings;
+    this.backoff = new Backoff(backoffBaseMs, backoffMaxMs, context.platform.random);
+  }
+
+  get isRunning(): boolean {
+    return this.target !== null;
+  }
+
+  to(target: Cursor): void {
+    const wasRunning = this.isRunning;
+    if (this.target === null || (compareCursors(target, this.target) ?? 1) > 0)
+      this.target = target;
+    if (!wasRunning) this.open();
+  }
+
+  close(): void {
+    this.target = null;
+    this.link?.close();
+    this.link = null;
+    this.timers.clearAll();
+  }
+
+  private open(): void {
+    const { gate, handlers } = this;
+    const { snapshot: wantsSnapshot, filter } = this.context.options;
+    const snapshot = wantsSnapshot && gate.cursor === null;
+    // A state as new as what the others have, whichever instance is asked.
+    const cursor = gate.cursor ?? this.target;
+    if (!snapshot && gate.cursor === null) gate.restart(cursor);
+    this.link = openPolling(
+      { cursor, snapshot, filter },
+      {
+        opening: () => {},
+        up: () => this.backoff.reset(),
+        alive: () => {},
+        frame: (frame) => this.take(frame),
+        moved: (reached) => {
+          gate.moveTo(reached);
+          this.finishIfReached();
+          handlers.moved();
+        },
+        ended: () => {
+          this.link = null;
+          this.timers.set('retry', this.backoff.next(), () => this.open());
+        },
+      },
+      this.context,
+    );
+  }
+
+  private take(frame: Frame): void {
+    if (frame.type === 'snapshot') {
+      this.gate.restart(frame.data.cursor);
+      this.handlers.frame(frame);
+    } else if (frame.type === 'reset') {
+      this.startOver(frame);
+    } else if ('id' in frame) {
+      const verdict = this.gate.judge(frame);
+      if (verdict === 'new' || verdict === 'late') this.handlers.frame(frame);
+    }
+  }
+
+  private startOver(reset: Frame & { type: 'reset' }): void {
+    this.link?.close();
+    this.gate.restart(this.context.options.snapshot ? null : reset.data.cursor);
+    this.handlers.frame(reset);
+    this.timers.set('retry', this.backoff.next(), () => this.open());
+  }
+
+  private finishIfReached(): void {
+    const { cursor } = this.gate;
+    if (cursor === null || this.target === null) return;
+    if (compareCursors(this.target, cursor) === null || isAfter(this.target, cursor)) return;
+    this.close();
+  }
+}
