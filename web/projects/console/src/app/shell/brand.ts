@@ -17,6 +17,11 @@ import { ChangeDetectionStrategy, Component } from '@angular/core';
       font-weight: 400;
       color: var(--soft);
     }
+    @media (max-width: 46rem) {
+      .name span {
+        display: none;
+      }
+    }
   `,
 })
 export class Brand {}
