@@ -46,7 +46,8 @@ export class ScriptedServer {
   polling: 'works' | 'refused' = 'works';
   isReachable = true;
   heartbeatMs = 25_000;
-  answersPings = true;
+  /** Nothing is said any more on what is open. */
+  isSilent = false;
   readonly refusedTokens = new Set<string>();
   readonly requests: string[] = [];
   readonly sockets: string[] = [];
@@ -192,7 +193,7 @@ export class ScriptedServer {
   ): Stream {
     let isMute = behaviour === 'mute';
     const say = (frame: object, id?: string): void => {
-      if (!isMute) write(frame, id);
+      if (!isMute && !this.isSilent) write(frame, id);
     };
     const exp = (readClaims(token).exp ?? 4_000_000_000) * 1_000;
     const stream: Stream = {
@@ -261,10 +262,7 @@ export class ScriptedServer {
     this.commands.push({ ...command });
     if (!this.isReachable) return;
     const ref = command.ref ?? null;
-    if (command.type === 'ping') {
-      if (this.answersPings) stream.write({ type: 'pong', data: {} });
-      return;
-    }
+    if (command.type === 'ping') return stream.write({ type: 'pong', data: {} });
     if (command.type !== 'auth') return stream.write({ type: 'ack', data: { ref } });
     const token = String(command.data?.['token']);
     if (!this.accepts(token)) {
