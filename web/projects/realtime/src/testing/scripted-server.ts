@@ -46,6 +46,9 @@ export class ScriptedServer {
   polling: 'works' | 'refused' = 'works';
   isReachable = true;
   heartbeatMs = 25_000;
+  /** What is written is lost, and the connection breaks a moment later. */
+  isLossy = false;
+  wasShuffled = false;
   /** Nothing is said any more on what is open. */
   isSilent = false;
   readonly refusedTokens = new Set<string>();
@@ -94,6 +97,30 @@ export class ScriptedServer {
     this.epoch = epoch;
     this.log = [];
     this.cut();
+  }
+
+  /** The last events once more, on all that is open. */
+  repeat(times: number): void {
+    for (const again of this.log.slice(-times)) {
+      for (const stream of this.streams) {
+        if (Number(again.id.split('-')[1]) <= stream.position) stream.write(again, again.id);
+      }
+    }
+  }
+
+  /** New events that arrive in the wrong order. */
+  shuffle(times: number): void {
+    this.wasShuffled = true;
+    const first = this.log.length + 1;
+    const news = Array.from({ length: times }, (_, n) => {
+      return event(this.cursorAt(first + n), 'new_message');
+    });
+    this.log.push(...news);
+    for (const stream of this.streams) {
+      for (const next of news.toReversed()) stream.write(next, next.id);
+      stream.position = this.log.length;
+    }
+    for (const wake of [...this.waiting]) wake();
   }
 
   /** Says something on all streams, whatever it is. */
@@ -236,6 +263,12 @@ export class ScriptedServer {
   }
 
   private advance(stream: Stream): void {
+    if (this.isLossy && stream.position < this.log.length) {
+      stream.position = this.log.length;
+      stream.write = () => {};
+      setTimeout(() => this.close(stream, 1006, ''), 20);
+      return;
+    }
     for (const next of this.log.slice(stream.position)) {
       if (!stream.types || stream.types.includes(next.type)) stream.write(next, next.id);
     }
