@@ -46,7 +46,11 @@ export class ScriptedServer {
   polling: 'works' | 'refused' = 'works';
   isReachable = true;
   heartbeatMs = 25_000;
-  answersPings = true;
+  /** What is written is lost, and the connection breaks a moment later. */
+  isLossy = false;
+  wasShuffled = false;
+  /** Nothing is said any more on what is open. */
+  isSilent = false;
   readonly refusedTokens = new Set<string>();
   readonly requests: string[] = [];
   readonly sockets: string[] = [];
@@ -93,6 +97,30 @@ export class ScriptedServer {
     this.epoch = epoch;
     this.log = [];
     this.cut();
+  }
+
+  /** The last events once more, on all that is open. */
+  repeat(times: number): void {
+    for (const again of this.log.slice(-times)) {
+      for (const stream of this.streams) {
+        if (Number(again.id.split('-')[1]) <= stream.position) stream.write(again, again.id);
+      }
+    }
+  }
+
+  /** New events that arrive in the wrong order. */
+  shuffle(times: number): void {
+    this.wasShuffled = true;
+    const first = this.log.length + 1;
+    const news = Array.from({ length: times }, (_, n) => {
+      return event(this.cursorAt(first + n), 'new_message');
+    });
+    this.log.push(...news);
+    for (const stream of this.streams) {
+      for (const next of news.toReversed()) stream.write(next, next.id);
+      stream.position = this.log.length;
+    }
+    for (const wake of [...this.waiting]) wake();
   }
 
   /** Says something on all streams, whatever it is. */
@@ -192,7 +220,7 @@ export class ScriptedServer {
   ): Stream {
     let isMute = behaviour === 'mute';
     const say = (frame: object, id?: string): void => {
-      if (!isMute) write(frame, id);
+      if (!isMute && !this.isSilent) write(frame, id);
     };
     const exp = (readClaims(token).exp ?? 4_000_000_000) * 1_000;
     const stream: Stream = {
@@ -235,6 +263,12 @@ export class ScriptedServer {
   }
 
   private advance(stream: Stream): void {
+    if (this.isLossy && stream.position < this.log.length) {
+      stream.position = this.log.length;
+      stream.write = () => {};
+      setTimeout(() => this.close(stream, 1006, ''), 20);
+      return;
+    }
     for (const next of this.log.slice(stream.position)) {
       if (!stream.types || stream.types.includes(next.type)) stream.write(next, next.id);
     }
@@ -261,10 +295,7 @@ export class ScriptedServer {
     this.commands.push({ ...command });
     if (!this.isReachable) return;
     const ref = command.ref ?? null;
-    if (command.type === 'ping') {
-      if (this.answersPings) stream.write({ type: 'pong', data: {} });
-      return;
-    }
+    if (command.type === 'ping') return stream.write({ type: 'pong', data: {} });
     if (command.type !== 'auth') return stream.write({ type: 'ack', data: { ref } });
     const token = String(command.data?.['token']);
     if (!this.accepts(token)) {

@@ -79,8 +79,7 @@ export class RealtimeClient {
     this.isStarted = false;
     this.endSignals();
     this.timers.clearAll();
-    this.session?.close();
-    this.session = null;
+    this.endSession();
     this.signIn = NOTHING_KNOWN;
     this.releaseEarly();
     this.board.stop();
@@ -177,13 +176,19 @@ export class RealtimeClient {
     const hasChanged = this.identity !== null && identity !== this.identity;
     this.identity = identity;
     if (!hasChanged) return;
-    this.session?.close();
-    this.session = null;
+    this.endSession();
     this.gate.restart(null);
     this.emit({ type: 'reset', data: { reason: 'identity_changed', cursor: null } });
     if (!this.isStarted) return;
     this.runs += 1;
     void this.begin(this.runs);
+  }
+
+  /** Nothing that it says of itself while it ends is shown. */
+  private endSession(): void {
+    const { session } = this;
+    this.session = null;
+    session?.close();
   }
 
   private releaseEarly(): void {

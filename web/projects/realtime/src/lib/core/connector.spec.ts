@@ -85,16 +85,24 @@ describe('a connection over WebSocket', () => {
     const harness = new Harness();
     await harness.start();
     await pass(30_000);
-    harness.server.websocket = 'mute';
+    const heardAt = harness.status.heardAt!;
+    harness.server.isSilent = true;
+    harness.server.emit();
+    await pass(heardAt + 25_000 + 2_500 - Date.now() + 10);
+    expect(harness.status).toMatchObject({ level: 'live', silentSince: heardAt + 25_000 });
+    harness.server.isSilent = false;
     harness.server.isReachable = false;
-    harness.server.answersPings = false;
-    harness.server.heartbeatMs = 1e9;
-    harness.server.say = () => {};
-    await pass(25_000);
-    expect(harness.status.silentSince).toBeNull();
-    vi.spyOn(harness.server as never, 'advance').mockImplementation((() => {}) as never);
-    const silenced = harness.status.heardAt;
-    expect(silenced).not.toBeNull();
+    await pass(5_000);
+    expect(harness.status).toMatchObject({ level: 'connecting', transport: null, heardAt });
+    expect(harness.status.lastError).toMatchObject({ code: 'pong_timeout' });
+    harness.server.isReachable = true;
+    await pass(1_000);
+    expect(harness.status).toMatchObject({
+      level: 'live',
+      transport: 'websocket',
+      silentSince: null,
+    });
+    expect(harness.ids).toEqual(harness.eventsOfServer);
   });
 
   it('reconnects when an instance drains, after its jitter and without back-off', async () => {

@@ -237,7 +237,7 @@ export class Connector {
     this.drop('companion');
     this.timers.clear('retry');
     this.timers.set('stable', timings.stableAfterMs, () => this.backoff.reset());
-    if (live.kind === 'sse' && !live.isProved) this.accompany();
+    this.accompany();
     if (this.ladder.better.length > 0) this.scheduleProbe();
     else this.timers.clear('probe');
   }
@@ -337,7 +337,9 @@ export class Connector {
 
   /** Polls beside a stream that may be held back, so that nothing is late meanwhile. */
   private accompany(): void {
-    if (this.ladder.isProved('sse') || this.gate.cursor === null) return;
+    const { primary } = this;
+    if (primary?.kind !== 'sse' || !primary.isUp || primary.isProved) return;
+    if (this.companion || this.ladder.isProved('sse') || this.gate.cursor === null) return;
     this.companion = this.open('polling');
   }
 
@@ -361,13 +363,13 @@ export class Connector {
           this.renewal.watch(live.kind, frame.data.token_expires_at);
         if (this.gate.cursor === null && !this.context.options.snapshot)
           this.standAt(frame.data.cursor);
+        this.accompany();
         return this.handlers.frame(frame, this.gate.cursor);
       case 'snapshot':
         if (this.gate.cursor !== null) return;
         this.gate.restart(frame.data.cursor);
         this.handlers.frame(frame, null);
-        if (isPrimary && live.kind === 'sse' && !live.isProved) this.accompany();
-        return;
+        return this.accompany();
       case 'reset':
         return this.reset(frame);
       case 'draining':
@@ -375,7 +377,7 @@ export class Connector {
         return this.handlers.frame(frame, this.gate.cursor);
       case 'ping':
       case 'pong':
-        return;
+        return this.handlers.changed();
       default:
         if (isPrimary && this.renewal.takes(frame)) return;
         this.handlers.frame(frame, this.gate.cursor);
@@ -405,6 +407,8 @@ export class Connector {
       if (!this.context.options.snapshot) this.standAt(cursor);
     } else if (this.gate.moveTo(cursor)) {
       this.handlers.moved(before);
+    } else {
+      this.handlers.changed();
     }
   }
 

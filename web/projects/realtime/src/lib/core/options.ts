@@ -68,8 +68,10 @@ export interface Timings {
   commandTimeoutMs: number;
   /** How often the tab that holds the connection shows the others that it lives. */
   leaderBeatMs: number;
-  /** After that long without a beat the others ask, and take over if there is no answer. */
+  /** After that long without a beat the others ask. */
   leaderTimeoutMs: number;
+  /** When that is not answered for so long, they take over. */
+  leaderAnswerMs: number;
 }
 
 export const DEFAULT_TIMINGS: Timings = {
@@ -92,6 +94,7 @@ export const DEFAULT_TIMINGS: Timings = {
   commandTimeoutMs: 60_000,
   leaderBeatMs: 5_000,
   leaderTimeoutMs: 15_000,
+  leaderAnswerMs: 5_000,
 };
 
 /** Options with nothing left open. */

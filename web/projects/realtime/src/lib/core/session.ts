@@ -83,18 +83,20 @@ export class Session implements CommandDesk {
       return;
     }
     const { name, openChannel, locks } = this.tabs;
+    const { leaderAnswerMs } = this.context.options.timings;
     this.channel = openChannel(name);
     this.channel.onmessage = ({ data }) => {
       const message = data as TabMessage;
       if (this.leader) this.leader.hear(message);
       else this.follower?.hear(message);
     };
-    this.follow();
+    this.follow(leaderAnswerMs);
     this.election = new Election(name, locks, {
       elected: () => this.lead(),
       deposed: () => {
         this.disconnect();
-        this.follow();
+        // Whoever took it away is there: it is not taken back soon.
+        this.follow(leaderAnswerMs * 12);
       },
     });
   }
@@ -113,7 +115,7 @@ export class Session implements CommandDesk {
     this.handlers.changed();
   }
 
-  private follow(): void {
+  private follow(patienceMs: number): void {
     this.follower = new Follower(
       this.id,
       this.gate,
@@ -125,6 +127,7 @@ export class Session implements CommandDesk {
         changed: () => this.handlers.changed(),
         deserted: () => this.election?.takeOver(),
       },
+      patienceMs,
     );
     this.handlers.changed();
   }

@@ -57,6 +57,8 @@ class PollingLink implements Link {
   private cursor: Cursor | null;
   private wantsSnapshot: boolean;
   private waitMs: number;
+  /** A poll that waited was answered: waiting gets through. */
+  private hasWaited = false;
 
   constructor(
     readonly kind: TransportKind,
@@ -104,16 +106,19 @@ class PollingLink implements Link {
     try {
       const response = await this.fetch(token, waitMs);
       if (this.isOver) return null;
-      if (response.status === 200) return this.take(await readPage(response));
+      if (response.status === 200) {
+        this.hasWaited ||= waitMs > 0;
+        return this.take(await readPage(response));
+      }
       const problem = await readProblem(response);
       if (response.status === 410 && problem?.cursor) return this.reset(problem);
       // A proxy that does not wait that long.
       if (response.status === 504 && !problem && this.shortenWait(waitMs, askedAt)) return 'cut';
-      return this.end(endOf(response, problem));
+      return this.endPoll(endOf(response, problem), waitMs);
     } catch (error) {
       if (this.isOver) return null;
       if (this.shortenWait(waitMs, askedAt)) return 'cut';
-      return this.end(endOfFailure(error, this.isUp));
+      return this.endPoll(endOfFailure(error, this.isUp), waitMs);
     }
   }
 
@@ -180,6 +185,14 @@ class PollingLink implements Link {
     if (waitMs === 0 || waitedMs < CUT_AFTER_MS || this.waitMs / 2 < WAIT_MIN_MS) return false;
     this.waitMs /= 2;
     return true;
+  }
+
+  /** What does not get through once it has is broken; waits that never did are held back. */
+  private endPoll(end: LinkEnd, waitMs: number): null {
+    const isOfNetwork = end.cause === 'refused' || end.cause === 'broken';
+    if (!this.isUp || !isOfNetwork) return this.end(end);
+    const isHeldBack = waitMs > 0 && !this.hasWaited;
+    return this.end({ ...end, cause: isHeldBack ? 'silent' : 'broken' });
   }
 
   private end(end: LinkEnd): null {

@@ -40,12 +40,14 @@ export class Follower implements CommandDesk {
     private readonly context: LinkContext,
     private readonly post: (message: TabMessage) => void,
     private readonly handlers: FollowerHandlers,
+    /** How long it is waited for the first answer of the tab with the connection. */
+    patienceMs: number,
   ) {
     this.catchUp = new CatchUp(gate, context, {
       frame: (frame) => handlers.frame(frame),
       moved: () => this.workOff(),
     });
-    this.ask();
+    this.ask(patienceMs);
   }
 
   /** How the connection is, as the tab that holds it says. */
@@ -95,14 +97,13 @@ export class Follower implements CommandDesk {
     return this.commands;
   }
 
-  private ask(): void {
+  private ask(patienceMs: number): void {
     this.post({ kind: 'present', from: this.id, asks: true });
-    const { leaderTimeoutMs } = this.context.options.timings;
-    this.timers.set('desertion', leaderTimeoutMs / 3, () => {
+    this.timers.set('desertion', patienceMs, () => {
       this.report = null;
       this.handlers.changed();
       this.handlers.deserted();
-      this.ask();
+      this.ask(patienceMs);
     });
   }
 
@@ -111,7 +112,8 @@ export class Follower implements CommandDesk {
     this.leader = from;
     this.report = report;
     this.timers.clear('desertion');
-    this.timers.set('silence', this.context.options.timings.leaderTimeoutMs, () => this.ask());
+    const { leaderTimeoutMs, leaderAnswerMs } = this.context.options.timings;
+    this.timers.set('silence', leaderTimeoutMs, () => this.ask(leaderAnswerMs));
     this.post({ kind: 'present', from: this.id, asks: false });
     // A command given to a tab that is gone is given to its successor; it is done once.
     if (isNew) {
