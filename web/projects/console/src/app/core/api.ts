@@ -26,6 +26,7 @@ interface Call {
   method?: 'GET' | 'POST' | 'PATCH' | 'PUT';
   query?: Record<string, string | number | null | undefined>;
   body?: unknown;
+  form?: FormData;
   /** Makes repeating the call harmless. */
   key?: string;
   accept?: string;
@@ -107,8 +108,12 @@ export class Api {
     return this.json(`/v1/bulk/${id}`, {});
   }
 
-  createBulk(body: NewBulk, key: string): Promise<BulkAccepted> {
-    return this.json('/v1/bulk', { method: 'POST', body, key });
+  /** The recipients go as a file, so that what is wrong is told by the file's rows. */
+  createBulk(bulk: Omit<NewBulk, 'recipients'>, csv: string, key: string): Promise<BulkAccepted> {
+    const form = new FormData();
+    form.set('bulk', JSON.stringify(bulk));
+    form.set('recipients', new Blob([csv], { type: 'text/csv' }), 'recipients.csv');
+    return this.json('/v1/bulk', { method: 'POST', form, key });
   }
 
   async steerBulk(id: string, action: 'pause' | 'resume' | 'cancel'): Promise<Bulk> {
@@ -164,7 +169,7 @@ export class Api {
     const answer = await reach(path + queryString(call.query), {
       method: call.method ?? 'GET',
       headers,
-      body: call.body === undefined ? undefined : JSON.stringify(call.body),
+      body: call.form ?? (call.body === undefined ? undefined : JSON.stringify(call.body)),
       signal: call.signal,
     });
     if (answer.status === 401) this.session.refused();

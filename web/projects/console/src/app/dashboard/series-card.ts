@@ -63,7 +63,7 @@ const READ_EVERY_MS = 5_000;
               <tbody>
                 @for (point of series.points; track point.start) {
                   <tr>
-                    <th scope="row">{{ i18n.dateTime(point.start) }}</th>
+                    <th scope="row">{{ dateTime()(point.start) }}</th>
                     @for (part of parts; track part) {
                       <td>{{ i18n.number(point[part]) }}</td>
                     }
@@ -124,11 +124,14 @@ export class SeriesCard {
   protected readonly problem = signal<string | null>(null);
   private timer: ReturnType<typeof setTimeout> | undefined;
 
+  protected readonly dateTime = computed(
+    () => this.i18n.inZone(this.series()?.time_zone ?? 'UTC').dateTime,
+  );
   protected readonly range = computed(() => {
     const series = this.series();
     const [first, last] = [series?.points[0], series?.points.at(-1)];
     if (!series || !first || !last) return '';
-    const [from, to] = [first, last].map(({ start }) => this.i18n.dateTime(start));
+    const [from, to] = [first, last].map(({ start }) => this.dateTime()(start));
     return this.t().dashboard.seriesOf(from, to, series.time_zone);
   });
 

@@ -14,6 +14,7 @@ import {
   CategoryScale,
   Chart,
   Legend,
+  type LegendItem,
   LinearScale,
   LineController,
   LineElement,
@@ -70,10 +71,11 @@ export class SeriesChart {
     this.preferences.isDark();
     const style = getComputedStyle(document.documentElement);
     const colour = (name: string) => style.getPropertyValue(name).trim();
-    const { points, bucket } = this.series();
+    const { points, bucket, time_zone } = this.series();
     const texts = this.t().dashboard;
+    const zone = this.i18n.inZone(time_zone);
     const labels = points.map(({ start }) =>
-      bucket === 'hour' ? this.i18n.time(start) : this.i18n.day(start),
+      bucket === 'hour' ? zone.time(start) : zone.day(start),
     );
     const datasets = SERIES_PARTS.map((part) => {
       const isBar = part === 'received' || part === 'sent';
@@ -109,7 +111,12 @@ export class SeriesChart {
       plugins: {
         legend: {
           position: 'bottom' as const,
-          labels: { color: colour('--ink'), boxWidth: 12, boxHeight: 12 },
+          labels: {
+            color: colour('--ink'),
+            boxWidth: 12,
+            boxHeight: 12,
+            sort: (a: LegendItem, b: LegendItem) => (a.datasetIndex ?? 0) - (b.datasetIndex ?? 0),
+          },
         },
       },
     };

@@ -302,7 +302,7 @@ export const es = {
       failed: 'Detenido por un error',
     },
     progress: 'Avance',
-    progressOf: (done: number, total: number) => `${done} de ${total}`,
+    progressOf: (done: string, total: string) => `${done} de ${total}`,
     current: 'Ahora',
     sent: 'Enviados',
     delivered: 'Entregados',

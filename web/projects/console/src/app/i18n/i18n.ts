@@ -53,6 +53,20 @@ export class I18n {
     return this.formats().day.format(new Date(at));
   }
 
+  /** As clocks and calendars of another time zone write it. */
+  inZone(timeZone: string) {
+    const language = this.language();
+    const writer = (options: Intl.DateTimeFormatOptions) => {
+      const format = new Intl.DateTimeFormat(language, { ...options, timeZone });
+      return (at: string) => format.format(new Date(at));
+    };
+    return {
+      time: writer({ hour: '2-digit', minute: '2-digit' }),
+      day: writer({ day: 'numeric', month: 'short' }),
+      dateTime: writer({ day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }),
+    };
+  }
+
   /** The time of today, the day of what is older. */
   timeOrDay(at: string): string {
     return isSameDay(new Date(at), new Date()) ? this.time(at) : this.day(at);

@@ -1,8 +1,6 @@
 /**
  * The bulks that this browser knows, newest first. Events tell how far a bulk has come; its other
- * figures are read from the server, which `changed` asks for.
- *
- * **Invariant:** `sent` of a bulk never goes back by an event that is older than what was read.
+ * figures are read from the server.
  */
 import type { Bulk } from '../core/model';
 

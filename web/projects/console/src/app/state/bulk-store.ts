@@ -9,6 +9,7 @@ import { BulkList, type BulkView } from './bulk-list';
 
 /** How often a bulk under way is read, for the figures that events do not tell. */
 const READ_EVERY_MS = 1_000;
+const PAGE = 50;
 
 @Injectable({ providedIn: 'root' })
 export class BulkStore {
@@ -19,9 +20,6 @@ export class BulkStore {
   private readonly reading = new Set<string>();
 
   readonly bulks = signal<readonly BulkView[]>([]);
-  /** Grows with each change of any bulk, for views that show more than its figures. */
-  readonly revision = signal(0);
-
   get(id: string): BulkView | undefined {
     return this.known.get(id);
   }
@@ -55,10 +53,18 @@ export class BulkStore {
     this.bulks.set(this.known.list());
   }
 
-  async create(bulk: NewBulk, key: string) {
-    const accepted = await this.api.createBulk(bulk, key);
+  async create(bulk: Omit<NewBulk, 'recipients'>, csv: string, key: string) {
+    const accepted = await this.api.createBulk(bulk, csv, key);
     this.keep(accepted.bulk);
     return accepted;
+  }
+
+  /** A page of older ones; answers where the next one begins. */
+  async loadPage(after: string | null): Promise<string | null> {
+    const page = await this.api.bulks({ after, limit: PAGE });
+    for (const bulk of page.bulks) this.known.take(bulk);
+    this.publish();
+    return page.next;
   }
 
   async steer(id: string, action: 'pause' | 'resume' | 'cancel'): Promise<void> {
@@ -90,7 +96,6 @@ export class BulkStore {
 
   private keep(bulk: Bulk): void {
     this.known.take(bulk);
-    this.revision.update((revision) => revision + 1);
     this.publish();
   }
 }
