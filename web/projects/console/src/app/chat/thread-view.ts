@@ -59,6 +59,7 @@ export class ThreadView {
   /** The last message that the reader saw before leaving the end. */
   private readonly seenKey = signal<string | null>(null);
   private heightBeforeOlder: number | null = null;
+  private scrollTop = 0;
 
   protected readonly atEnd = signal(true);
   protected readonly replyTo = signal<Message | null>(null);
@@ -96,8 +97,12 @@ export class ThreadView {
 
   protected scrolled(): void {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller().nativeElement;
-    this.setAtEnd(scrollHeight - scrollTop - clientHeight < AT_END_PX);
-    if (scrollTop < LOAD_OLDER_PX) void this.loadOlder();
+    // The end also moves away by what comes in: only going up leaves it.
+    const wentUp = scrollTop < this.scrollTop;
+    this.scrollTop = scrollTop;
+    if (scrollHeight - scrollTop - clientHeight < AT_END_PX) this.setAtEnd(true);
+    else if (wentUp) this.setAtEnd(false);
+    if (wentUp && scrollTop < LOAD_OLDER_PX) void this.loadOlder();
   }
 
   protected async loadOlder(): Promise<void> {
@@ -133,6 +138,7 @@ export class ThreadView {
     this.replyTo.set(null);
     this.seenKey.set(null);
     this.heightBeforeOlder = null;
+    this.scrollTop = 0;
     this.setAtEnd(true);
   }
 

@@ -1,27 +1,25 @@
 /**
  * The console as the server serves it, for as long as it does not: the built files with a strict
  * Content-Security-Policy and a nonce per answer, and everything else from a server behind it.
- *
- *     node e2e/support/site.mjs PORT http://127.0.0.1:8080
  */
 import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { createServer, request } from 'node:http';
-import { connect } from 'node:net';
+import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import { connect, type AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import type { Duplex } from 'node:stream';
 import { createGzip } from 'node:zlib';
 
-const FOLDER = fileURLToPath(new URL('../../dist/console/browser', import.meta.url));
-const TYPES = {
+const FOLDER = join(__dirname, '../../../dist/console/browser');
+const TYPES: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
   '.svg': 'image/svg+xml',
 };
 
-export const policy = (nonce) =>
+const policy = (nonce: string) =>
   [
     "default-src 'none'",
     "script-src 'self'",
@@ -36,22 +34,22 @@ export const policy = (nonce) =>
   ].join('; ');
 
 /** Starts it; `close` ends it. Requests to a server that is not there are answered with 502. */
-export async function startSite(port, upstream) {
+export async function startSite(port: number, upstream: string) {
   const target = new URL(upstream);
   const server = createServer((call, answer) => {
     void serveFile(call, answer).then((served) => served || pass(target, call, answer));
   });
   server.on('upgrade', (call, socket, head) => passUpgrade(target, call, socket, head));
-  await new Promise((listening) => server.listen(port, '127.0.0.1', listening));
+  await new Promise<void>((listening) => server.listen(port, '127.0.0.1', listening));
   const close = () => {
     server.closeAllConnections();
-    return new Promise((closed) => server.close(closed));
+    return new Promise<void>((closed) => server.close(() => closed()));
   };
-  return { url: `http://127.0.0.1:${server.address().port}`, close };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close };
 }
 
-async function serveFile(call, answer) {
-  const path = normalize(new URL(call.url, 'http://site').pathname);
+async function serveFile(call: IncomingMessage, answer: ServerResponse): Promise<boolean> {
+  const path = normalize(new URL(call.url ?? '/', 'http://site').pathname);
   const file = join(FOLDER, path === '/' ? 'index.html' : path);
   if (call.method !== 'GET' || !(await isFile(file))) return false;
   const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream' };
@@ -75,7 +73,7 @@ async function serveFile(call, answer) {
   return true;
 }
 
-async function isFile(file) {
+async function isFile(file: string): Promise<boolean> {
   try {
     return (await stat(file)).isFile();
   } catch {
@@ -83,11 +81,11 @@ async function isFile(file) {
   }
 }
 
-function pass(target, call, answer) {
+function pass(target: URL, call: IncomingMessage, answer: ServerResponse): void {
   const { hostname, port } = target;
   const { method, url: path, headers } = call;
   const onward = request({ hostname, port, method, path, headers }, (back) => {
-    answer.writeHead(back.statusCode, back.headers);
+    answer.writeHead(back.statusCode ?? 502, back.headers);
     back.pipe(answer);
   });
   onward.on('error', () => {
@@ -98,7 +96,7 @@ function pass(target, call, answer) {
   call.pipe(onward);
 }
 
-function passUpgrade(target, call, socket, head) {
+function passUpgrade(target: URL, call: IncomingMessage, socket: Duplex, head: Buffer): void {
   const onward = connect(Number(target.port), target.hostname, () => {
     const lines = [`${call.method} ${call.url} HTTP/1.1`];
     for (let i = 0; i < call.rawHeaders.length; i += 2) {
@@ -112,10 +110,4 @@ function passUpgrade(target, call, socket, head) {
   onward.on('close', () => socket.destroy());
   socket.on('error', () => onward.destroy());
   socket.on('close', () => onward.destroy());
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [port, upstream] = process.argv.slice(2);
-  const site = await startSite(Number(port), upstream);
-  console.log(`${site.url} in front of ${upstream}`);
 }
