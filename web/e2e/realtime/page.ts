@@ -10,6 +10,8 @@ interface Notes {
   types: string[];
   /** Of the messages that contacts wrote. */
   texts: string[];
+  /** When each of them came. */
+  times: number[];
   levels: string[];
   transports: string[];
   errors: string[];
@@ -52,13 +54,23 @@ function run(options: object): void {
     token: () => window.freshToken(),
     ...options,
   });
-  const notes: Notes = { ids: [], types: [], texts: [], levels: [], transports: [], errors: [] };
+  const notes: Notes = {
+    ids: [],
+    types: [],
+    texts: [],
+    times: [],
+    levels: [],
+    transports: [],
+    errors: [],
+  };
   client.onFrame((frame) => {
     notes.types.push(frame.type);
     if ('id' in frame) notes.ids.push(frame.id);
     if (frame.type !== 'new_message') return;
     const { direction, text } = frame.data.message;
-    if (direction === 'inbound' && text) notes.texts.push(text);
+    if (direction !== 'inbound' || !text) return;
+    notes.texts.push(text);
+    notes.times.push(Date.now());
   });
   client.onStatus(({ level, transport }) => {
     if (notes.levels.at(-1) !== level) notes.levels.push(level);
