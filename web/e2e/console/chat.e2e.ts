@@ -241,7 +241,7 @@ test('conversations are found, filtered, assigned and labelled', async ({ backen
   await page.getByRole('button', { name: 'Detalles' }).click();
   await page.getByRole('button', { name: 'Asignármela' }).click();
   await expect(page.locator('.assigned')).toContainText('agente');
-  await page.getByRole('textbox', { name: 'Añadir etiqueta' }).fill('mayorista');
+  await page.getByRole('combobox', { name: 'Añadir etiqueta' }).fill('mayorista');
   await page.getByRole('button', { name: 'Añadir etiqueta' }).click();
   await expect(row(page, 'Zulema Quiroga')).toContainText('mayorista');
   await page.getByRole('button', { name: 'Mías' }).click();

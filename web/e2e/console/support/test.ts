@@ -9,6 +9,10 @@ interface Fixtures {
 }
 
 export const test = base.extend<Fixtures, { backend: Backend }>({
+  viewport: { width: 1360, height: 820 },
+  locale: 'es-CO',
+  actionTimeout: 15_000,
+
   backend: [
     async ({}, use) => {
       const backend = await Backend.start();

@@ -11,7 +11,7 @@ import {
 
 import type { Message } from '../core/model';
 import { I18n } from '../i18n/i18n';
-import type { Entry } from '../state/thread';
+import { isWithProvider, type Entry } from '../state/thread';
 import { Dismiss } from '../ui/dismiss';
 import { Icon } from '../ui/icon';
 import { MessageBody } from './message-body';
@@ -63,9 +63,8 @@ export class MessageBubble implements OnInit {
   protected readonly edited = computed(() => this.message().payload?.['edited_at'] !== undefined);
   protected readonly forwarded = computed(() => this.message().payload?.['forwarded'] === true);
   protected readonly inDoubt = computed(() => this.message().error?.code === IN_DOUBT_CODE);
-  /** WhatsApp knows it, so it can be answered and reacted to. */
   protected readonly isKnown = computed(
-    () => this.message().wa_message_id !== null && this.message().type !== 'system',
+    () => this.entry().delivery === 'server' && isWithProvider(this.message()),
   );
   protected readonly quote = computed(() => {
     const { reply_to } = this.message();

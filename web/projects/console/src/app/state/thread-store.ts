@@ -75,6 +75,7 @@ export class ThreadStore {
     for (const thread of this.threads.values()) {
       if (thread !== this.active || this.atEnd) thread.trim(MESSAGES_AT_END_MAX);
     }
+    if (this.active?.loaded && this.active.lacksIds) void this.learnIds(this.active);
     this.entries.set(this.active?.entries() ?? []);
     this.loaded.set(this.active?.loaded ?? false);
     this.hasOlder.set(this.active?.older !== null && (this.active?.loaded ?? false));
@@ -161,6 +162,19 @@ export class ThreadStore {
       if (thread === this.active) this.problem.set(this.problems.of(failure));
     }
     this.publish();
+  }
+
+  private async learnIds(thread: Thread): Promise<void> {
+    thread.lacksIds = false;
+    try {
+      const page = await this.api.messages(thread.conversationId, { limit: PAGE });
+      for (const message of page.messages) thread.receive(message);
+      // One that is beyond the page, or not here at all, is not asked for again and again.
+      thread.lacksIds = false;
+      this.publish();
+    } catch {
+      // Only the quotes stay without their text.
+    }
   }
 
   private thread(conversationId: number): Thread {

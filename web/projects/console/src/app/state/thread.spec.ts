@@ -218,6 +218,24 @@ describe('what is told of a message later', () => {
   });
 });
 
+describe('the ids that the provider gives', () => {
+  it('are asked for when something names a message that may be one sent from here', () => {
+    const thread = new Thread(1);
+    thread.receive(message('m', { status: 'queued' }));
+    const answer = message('a', { direction: 'inbound', status: 'received', reply_to: 'wamid.m' });
+    thread.receive(answer);
+    expect(thread.lacksIds).toBe(false);
+    thread.advance('m', 'sent', null, at(1));
+    thread.receive(answer);
+    expect(thread.lacksIds).toBe(true);
+    thread.lacksIds = false;
+    thread.addPage([answer, message('m', { status: 'sent', wa_message_id: 'wamid.m' })], null);
+    expect(thread.findByProviderId('wamid.m')?.message.id).toBe('m');
+    thread.receive(answer);
+    expect(thread.lacksIds).toBe(false);
+  });
+});
+
 describe('the bounds of a thread', () => {
   it('keep the newest messages, and read older ones again from there', () => {
     const thread = new Thread(1);

@@ -41,6 +41,12 @@ export class Thread {
   /** `before` of the next older page; `null` at the beginning of the conversation. */
   older: string | null = null;
 
+  /**
+   * Whether something names a message by a provider's id that may be one's of here: events do not
+   * tell the ids that sent messages get, the history does.
+   */
+  lacksIds = false;
+
   private list: Entry[] = [];
   private readonly byId = new Map<string, Entry>();
   private readonly byRef = new Map<string, Entry>();
@@ -82,6 +88,7 @@ export class Thread {
     if (message.type === 'reaction') {
       const target = this.reactions.take(message);
       if (target) this.refreshReactions(target);
+      this.noteTarget(target);
       return;
     }
     const known = this.byId.get(message.id) ?? this.stillSending(message.client_ref);
@@ -94,6 +101,7 @@ export class Thread {
       problem: null,
       reactions: this.reactions.of(merged.wa_message_id),
     });
+    this.noteTarget(merged.reply_to);
   }
 
   advance(id: string, status: MessageStatus, error: MessageError | null, at: string): void {
@@ -143,6 +151,16 @@ export class Thread {
     const oldest = this.list.find((entry) => entry.delivery === 'server');
     this.older = oldest?.message.id ?? this.older;
     this.shown = null;
+  }
+
+  private noteTarget(waMessageId: string | null): void {
+    if (waMessageId === null || this.lacksIds || this.findByProviderId(waMessageId)) return;
+    this.lacksIds = this.list.some(
+      ({ message }) =>
+        message.direction === 'outbound' &&
+        message.wa_message_id === null &&
+        isWithProvider(message),
+    );
   }
 
   /** References are others' too, and not unique: one counts while its message is being sent. */
@@ -204,6 +222,11 @@ export class Thread {
     this.statusesAhead.delete(message.id);
     return advances(message.status, ahead.status) ? { ...message, ...ahead } : message;
   }
+}
+
+/** WhatsApp has it, so it can be answered and reacted to. */
+export function isWithProvider({ status, type }: Message): boolean {
+  return status !== 'queued' && status !== 'failed' && type !== 'system';
 }
 
 /** The newer copy of a message, with the furthest status of both. */
