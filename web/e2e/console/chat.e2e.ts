@@ -247,7 +247,7 @@ test('conversations are found, filtered, assigned and labelled', async ({ backen
   await page.getByRole('button', { name: 'Mías' }).click();
   await expect(page.locator('cc-conversation-row')).toHaveCount(1);
   await page.getByRole('button', { name: 'Todas' }).click();
-  await page.getByRole('combobox', { name: 'Etiqueta' }).selectOption('mayorista');
+  await page.getByRole('combobox', { name: 'Etiqueta', exact: true }).selectOption('mayorista');
   await expect(page.locator('cc-conversation-row')).toHaveCount(1);
 });
 

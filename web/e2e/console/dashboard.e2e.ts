@@ -5,10 +5,10 @@ test('counters pulse when they change', async ({ backend, open }) => {
   const page = await open('/dashboard');
   const received = page.locator('[data-counter=received]');
   await expect(received).toBeVisible();
-  const before = Number(await received.locator('dd').textContent());
+  const before = Number(await received.locator('.value').textContent());
   const pulses = Number(await received.getAttribute('data-pulses'));
   await backend.writes('573120000001', 'Pulso', 'dos');
-  await expect(received.locator('dd')).toHaveText(String(before + 1));
+  await expect(received.locator('.value')).toHaveText(String(before + 1));
   expect(Number(await received.getAttribute('data-pulses'))).toBe(pulses + 1);
   const animations = await received.evaluate((element) => element.getAnimations().length);
   expect(animations).toBe(1);

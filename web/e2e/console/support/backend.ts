@@ -179,6 +179,8 @@ verify_token = "the verify token of the tests"
 app_secrets = [${JSON.stringify(APP_SECRET)}]
 access_token = "a token"
 graph_url = "${this.simulatorUrl}"
+[outbox]
+refused_pause_s = 1
 [waha]
 hmac_key = "the hmac key of the tests"
 ${more}

@@ -19,8 +19,8 @@ const PULSE_EVERY_MS = 300;
   selector: 'cc-counter',
   changeDetection: ChangeDetectionStrategy.OnPush,
   template: `
-    <dt>{{ label() }}</dt>
-    <dd>{{ shown() }}</dd>
+    <p class="label">{{ label() }}</p>
+    <p class="value">{{ shown() }}</p>
   `,
   styles: `
     :host {
@@ -32,21 +32,23 @@ const PULSE_EVERY_MS = 300;
       background: var(--panel);
       box-shadow: var(--shadow);
     }
-    dt {
+    .label {
       font-size: 0.8125rem;
       color: var(--soft);
     }
-    dd {
+    .value {
       font-size: 1.6rem;
       font-weight: 650;
       letter-spacing: -0.02em;
       font-variant-numeric: tabular-nums;
     }
-    :host([data-tone='bad']) dd {
+    :host([data-tone='bad']) .value {
       color: var(--bad);
     }
   `,
   host: {
+    role: 'group',
+    '[attr.aria-label]': 'label()',
     '[attr.data-tone]': "tone() === 'bad' && value() > 0 ? 'bad' : null",
     '[attr.data-pulses]': 'pulses()',
   },

@@ -168,9 +168,7 @@ export class ThreadStore {
     thread.lacksIds = false;
     try {
       const page = await this.api.messages(thread.conversationId, { limit: PAGE });
-      for (const message of page.messages) thread.receive(message);
-      // One that is beyond the page, or not here at all, is not asked for again and again.
-      thread.lacksIds = false;
+      thread.addPage(page.messages, thread.older);
       this.publish();
     } catch {
       // Only the quotes stay without their text.

@@ -76,6 +76,8 @@ export class Thread {
     for (const message of newestFirst) this.receive(message);
     if (isNewest || newestFirst.length > 0) this.older = next;
     this.loaded = true;
+    // The history has told all that there is to learn.
+    this.lacksIds = false;
   }
 
   /** A message from the server, live or from the history. */
