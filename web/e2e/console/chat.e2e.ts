@@ -70,7 +70,7 @@ test('a failure says why, and the message can be sent again', async ({ backend, 
   await compose(page).fill('No llega');
   await compose(page).press('Enter');
   const failure = bubble(page, 'No llega').locator('.failure');
-  await expect(failure).toContainText('código 131026');
+  await expect(failure).toContainText('131026');
   await backend.faults({});
   await failure.getByRole('button', { name: 'Reenviar' }).click();
   await expect(bubble(page, 'No llega')).toHaveCount(2);

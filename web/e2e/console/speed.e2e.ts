@@ -77,6 +77,14 @@ async function heapMegabytes(session: CDPSession): Promise<number> {
   return usedSize / 1e6;
 }
 
+/** What the page's main thread has done so far, in milliseconds of processor time. */
+async function busy(session: CDPSession): Promise<Record<string, number>> {
+  const { metrics } = await session.send('Performance.getMetrics');
+  const names = ['TaskDuration', 'ScriptDuration', 'LayoutDuration', 'RecalcStyleDuration'];
+  const found = metrics.filter(({ name }) => names.includes(name));
+  return Object.fromEntries(found.map(({ name, value }) => [name, value * 1_000]));
+}
+
 interface Figures {
   framesPerSecond: number;
   dropped: number;
@@ -158,6 +166,7 @@ test('frames per second at 500 events a second', async ({ backend, browser, open
   await expect(row(page, `Cliente ${CONVERSATIONS - 1}`)).toBeVisible();
   await scrollDown(page);
   const session = await page.context().newCDPSession(page);
+  await session.send('Performance.enable', { timeDomain: 'threadTicks' });
   await pour(backend, 3);
   const heapBefore = await heapMegabytes(session);
 
@@ -167,7 +176,9 @@ test('frames per second at 500 events a second', async ({ backend, browser, open
     categories: ['toplevel', 'devtools.timeline', 'disabled-by-default-devtools.timeline.frame'],
   });
   const traced = Math.min(SECONDS, 20);
+  const before = await busy(session);
   const rate = await pour(backend, traced);
+  const after = await busy(session);
   await browser.stopTracing();
   const figures = await readTrace(path);
   if (SECONDS > traced) await pour(backend, SECONDS - traced);
@@ -176,6 +187,10 @@ test('frames per second at 500 events a second', async ({ backend, browser, open
 
   console.log(`events a second: ${rate.toFixed(0)}, conversations: ${CONVERSATIONS}`);
   console.log(`frames a second: ${figures.framesPerSecond.toFixed(1)}, dropped ${figures.dropped}`);
+  for (const [name, value] of Object.entries(after)) {
+    const each = (value - before[name]) / traced;
+    console.log(`main thread, ${name}: ${each.toFixed(0)} ms of each second`);
+  }
   console.log(`longest task: ${figures.longestTaskMs.toFixed(1)} ms`);
   console.log(`heap: ${heapBefore.toFixed(1)} MB, after ${SECONDS} s ${heapAfter.toFixed(1)} MB`);
   console.log(`elements in the page: ${nodes}`);

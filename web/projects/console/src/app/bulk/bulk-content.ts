@@ -42,6 +42,7 @@ interface Source {
   styles: `
     section {
       display: grid;
+      grid-template-columns: minmax(0, 1fr);
       gap: 0.9rem;
     }
     .kinds {

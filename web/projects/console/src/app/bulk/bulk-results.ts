@@ -50,6 +50,7 @@ const READ_EVERY_MS = 2_000;
   styles: `
     section {
       display: grid;
+      grid-template-columns: minmax(0, 1fr);
       gap: 0.75rem;
     }
     header {

@@ -2,6 +2,7 @@ import {
   ChangeDetectionStrategy,
   Component,
   computed,
+  ElementRef,
   inject,
   input,
   type OnInit,
@@ -28,6 +29,11 @@ const IN_DOUBT_CODE = -1;
   styleUrl: './message-bubble.css',
   host: {
     role: 'listitem',
+    '[attr.tabindex]': 'tabindex()',
+    '(mouseenter)': 'attended.set(true)',
+    '(mouseleave)': 'attended.set(false)',
+    '(focusin)': 'attended.set(true)',
+    '(focusout)': 'left($event)',
     '[class.out]': "message().direction === 'outbound'",
     '[class.enter]': 'entering',
     '[attr.data-key]': 'entry().key',
@@ -36,6 +42,7 @@ const IN_DOUBT_CODE = -1;
 })
 export class MessageBubble implements OnInit {
   private readonly i18n = inject(I18n);
+  private readonly host = inject<ElementRef<HTMLElement>>(ElementRef).nativeElement;
   protected readonly t = this.i18n.t;
 
   readonly entry = input.required<Entry>();
@@ -44,12 +51,17 @@ export class MessageBubble implements OnInit {
   /** Whether it comes in while the reader looks on. */
   readonly fresh = input(false);
 
+  /** 0 for the one that the Tab key comes to; arrow keys lead to the others. */
+  readonly tabindex = input(-1);
+
   readonly reply = output<Message>();
   readonly react = output<string>();
   readonly resend = output<void>();
   readonly discard = output<void>();
 
   protected entering = false;
+  /** Whether the reader points at it: what can be done with it is only there then. */
+  protected readonly attended = signal(false);
   protected readonly picking = signal(false);
   protected readonly emojis = QUICK_REACTIONS;
 
@@ -81,12 +93,19 @@ export class MessageBubble implements OnInit {
     if (this.inDoubt()) return { title: texts.inDoubt, reason: texts.inDoubtHelp };
     if (status !== 'failed') return null;
     const parts = [error?.title, error?.detail !== error?.title ? error?.detail : null];
-    if (error) parts.push(texts.errorCode(error.code));
+    // Meta's titles mostly begin with the code: «(#131026) Message undeliverable».
+    if (error && !error.title.includes(String(error.code))) parts.push(texts.errorCode(error.code));
     return { title: texts.failed, reason: parts.filter((part) => !!part).join(' · ') };
   });
 
   ngOnInit(): void {
     this.entering = this.fresh();
+  }
+
+  protected left({ relatedTarget }: FocusEvent): void {
+    if (!(relatedTarget instanceof Node) || !this.host.contains(relatedTarget)) {
+      this.attended.set(false);
+    }
   }
 
   protected pick(emoji: string): void {

@@ -114,6 +114,17 @@ export class ThreadView {
     await this.store.loadOlder();
   }
 
+  /** Arrow keys go from message to message. */
+  protected moveFocus(event: Event, by: 1 | -1): void {
+    const { target, currentTarget } = event;
+    if (!(target instanceof HTMLElement) || target.tagName !== 'CC-MESSAGE-BUBBLE') return;
+    const bubbles = (currentTarget as HTMLElement).querySelectorAll<HTMLElement>(target.tagName);
+    const next = bubbles[[...bubbles].indexOf(target) + by];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+
   protected toEnd(): void {
     this.setAtEnd(true);
     const element = this.scroller().nativeElement;

@@ -28,9 +28,11 @@ import { OverviewStore } from '../state/overview-store';
         @if (bot.reason) {
           <p class="small">{{ bot.reason }}</p>
         }
-        <p class="small soft">
-          {{ t().dashboard.changedBy(bot.changed_by ?? '-', i18n.dateTime(bot.changed_at)) }}
-        </p>
+        @if (bot.changed_by; as who) {
+          <p class="small soft">
+            {{ t().dashboard.changedBy(who, i18n.dateTime(bot.changed_at)) }}
+          </p>
+        }
       } @else {
         <p class="soft">{{ t().app.loading }}</p>
       }

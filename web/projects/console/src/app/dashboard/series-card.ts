@@ -81,6 +81,7 @@ const READ_EVERY_MS = 5_000;
   styles: `
     section {
       display: grid;
+      grid-template-columns: minmax(0, 1fr);
       gap: 0.6rem;
     }
     header {

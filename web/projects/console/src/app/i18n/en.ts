@@ -261,8 +261,10 @@ export const en: Texts = {
     chooseFile: 'Choose a CSV file',
     orPaste: 'Or paste the rows here',
     preview: 'Preview',
-    rows: (good, bad) =>
-      bad === 0 ? `${good} valid rows` : `${good} valid rows, ${bad} with errors`,
+    rows: (good, bad) => {
+      const valid = good === 1 ? '1 valid row' : `${good} valid rows`;
+      return bad === 0 ? valid : `${valid}, ${bad} with errors`;
+    },
     row: 'Row',
     problem: 'Problem',
     problems: 'Rows with errors (they get no message)',

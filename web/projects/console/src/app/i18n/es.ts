@@ -261,8 +261,10 @@ export const es = {
     chooseFile: 'Elegir un archivo CSV',
     orPaste: 'O pegue las filas aquí',
     preview: 'Vista previa',
-    rows: (good: number, bad: number) =>
-      bad === 0 ? `${good} filas válidas` : `${good} filas válidas, ${bad} con errores`,
+    rows: (good: number, bad: number) => {
+      const valid = good === 1 ? '1 fila válida' : `${good} filas válidas`;
+      return bad === 0 ? valid : `${valid}, ${bad} con errores`;
+    },
     row: 'Fila',
     problem: 'Problema',
     problems: 'Filas con errores (no recibirán mensaje)',

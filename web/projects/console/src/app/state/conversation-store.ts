@@ -6,6 +6,7 @@ import type { ChangeConversation, Conversation } from '../core/model';
 import { CONVERSATIONS_MAX, ConversationIndex } from './conversation-index';
 
 const PAGE = 200;
+const PUBLISH_EVERY_MS = 150;
 
 @Injectable({ providedIn: 'root' })
 export class ConversationStore {
@@ -14,6 +15,8 @@ export class ConversationStore {
   private readonly list = signal<readonly Conversation[]>([]);
   private nextPage: string | null | undefined;
   private generation = 0;
+  private publishedAt = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Newest activity first. */
   readonly conversations = this.list.asReadonly();
@@ -47,6 +50,19 @@ export class ConversationStore {
 
   publish(): void {
     this.list.set(this.index.list());
+  }
+
+  /** At once after a quiet while; in a stream some times a second, which is all one can read. */
+  publishSoon(): void {
+    if (this.timer !== undefined) return;
+    const wait = PUBLISH_EVERY_MS - (performance.now() - this.publishedAt);
+    const publish = () => {
+      this.timer = undefined;
+      this.publishedAt = performance.now();
+      this.publish();
+    };
+    if (wait <= 0) publish();
+    else this.timer = setTimeout(publish, wait);
   }
 
   /** Reads a page more. Its marks are the server's, so the first pages repeat the snapshot. */

@@ -51,7 +51,7 @@ export class Feed {
     }
     const last = batch[batch.length - 1];
     if ('event' in last) this.lagMs.set(Math.max(0, Date.now() - Date.parse(last.event.time)));
-    this.conversations.publish();
+    this.conversations.publishSoon();
     this.threads.publish();
     this.overview.publish();
     this.bulks.publish();
