@@ -3,7 +3,7 @@
  * when it has missed something, and fetches that by polling.
  */
 import { failure, type AnyCommand, type AnswerFrame, type CommandDesk } from '../commands';
-import type { ConnectorReport } from '../connector';
+import type { ConnectorReport } from '../report';
 import { compareCursors, isAfter } from '../cursor';
 import type { Gate } from '../gate';
 import type { LinkContext } from '../links/link';
