@@ -76,7 +76,10 @@ export class Connector {
     this.renewal = new Renewal(context, {
       send: (text) => this.primary?.send(text) ?? false,
       replace: () => this.replacePrimary(),
-      failed: (error) => this.fail('token_unavailable', error, this.primary?.kind ?? null),
+      failed: (error) => {
+        this.fail('token_unavailable', error, this.primary?.kind ?? null);
+        handlers.changed();
+      },
     });
   }
 
@@ -143,6 +146,7 @@ export class Connector {
     this.timers.clear('drain');
     this.retryAt = null;
     if (!this.isRunning) return;
+    this.heardAt = this.lastHeard();
     this.primary = this.open(this.ladder.kind);
     this.handlers.changed();
   }
@@ -210,7 +214,6 @@ export class Connector {
     if (live.isProved) this.ladder.wasProved();
     this.renewal.stop();
     if (live.tokenExpiresAt) this.renewal.watch(live.kind, live.tokenExpiresAt);
-    this.lastError = null;
     this.settle();
     this.handlers.changed();
   }
@@ -300,6 +303,7 @@ export class Connector {
   private challengerFailed(live: Live, end: LinkEnd): void {
     const { better } = this.ladder;
     const next = better[better.indexOf(live.kind) + 1];
+    if (end.cause === 'unauthorized') this.context.tokens.forget();
     if (live.kind === this.ladder.kind) this.renewal.retry();
     else if (next && end.cause !== 'busy' && end.cause !== 'unauthorized') this.probe(next);
     else if (better.length > 0) this.scheduleProbe();

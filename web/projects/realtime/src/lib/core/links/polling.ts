@@ -6,7 +6,7 @@
  */
 import type { TransportKind } from '../status';
 import { sleep } from '../within';
-import type { Cursor, Problem, Snapshot } from '../types';
+import type { Cursor, Snapshot } from '../types';
 import { endOf, endOfFailure, readProblem } from './http';
 import {
   asFrame,
@@ -118,7 +118,9 @@ class PollingLink implements Link {
         return this.take(await readPage(response));
       }
       const problem = await readProblem(response);
-      if (response.status === 410 && problem?.cursor) return this.reset(problem);
+      if (response.status === 410 && problem?.cursor) {
+        return this.reset(problem.code, problem.cursor);
+      }
       // A proxy that does not wait that long.
       if (response.status === 504 && !problem && this.shortenWait(waitMs, askedAt)) return 'cut';
       return this.endPoll(endOf(response, problem), waitMs);
@@ -180,9 +182,9 @@ class PollingLink implements Link {
   }
 
   /** The feed can't be continued: told as streams tell it, and whoever hears it closes this. */
-  private reset({ code = 'unknown_cursor', cursor = '' }: Partial<Problem>): null {
+  private reset(reason: string, cursor: Cursor): null {
     this.handlers.alive();
-    this.handlers.frame({ type: 'reset', data: { reason: code, cursor } });
+    this.handlers.frame({ type: 'reset', data: { reason, cursor } });
     return null;
   }
 
