@@ -4,6 +4,8 @@ import { Nginx } from '../support/nginx.mjs';
 import { Server, sleep, until } from '../support/server.mjs';
 import { read, startClient, type Seen } from './page';
 
+/** What is pushed comes at once; the machine may be busy. */
+const PROMPT_MAX_MS = 2_000;
 /** So late a message may come before it is found out that a stream is held back. */
 const LATE_MAX_MS = 6_000;
 
@@ -67,14 +69,14 @@ test('WebSocket upgrades refused: an event stream, shown as live', async ({ page
   const { seen, lateMs } = await expectAll(page, await write(15));
   expect(seen).toMatchObject({ level: 'live', transport: 'sse' });
   expect(seen.levels).toEqual(['connecting', 'live']);
-  expect(lateMs).toBeLessThan(1_000);
+  expect(lateMs).toBeLessThan(PROMPT_MAX_MS);
 });
 
 test('event streams held back: the WebSocket does not mind', async ({ page }) => {
   await connectThrough(page, { streams: 'held back' });
   const { seen, lateMs } = await expectAll(page, await write(10));
   expect(seen).toMatchObject({ level: 'live', transport: 'websocket' });
-  expect(lateMs).toBeLessThan(1_000);
+  expect(lateMs).toBeLessThan(PROMPT_MAX_MS);
 });
 
 test('both: long polling, shown as polling and never as live', async ({ page }) => {
@@ -86,7 +88,7 @@ test('both: long polling, shown as polling and never as live', async ({ page }) 
     transport: 'long-polling',
   });
   expect(seen.levels).toEqual(['connecting', 'polling']);
-  expect(lateMs).toBeLessThan(1_000);
+  expect(lateMs).toBeLessThan(PROMPT_MAX_MS);
 });
 
 test('an event stream of which parts are held back does not keep messages late', async ({
@@ -109,7 +111,7 @@ test('connections cut every few seconds: nothing missing, and it is said', async
   const during = await read(page);
   expect(during.levels).not.toContain('error');
   expect(during.levels.slice(0, 3)).toEqual(['connecting', 'live', 'connecting']);
-  expect(during.level).toBe('polling');
+  await until(async () => (await read(page)).level === 'polling', 5_000, 'polling');
   sent.push(...(await write(10)));
   await until(async () => (await read(page)).level === 'live', 30_000, 'live again');
   const { seen } = await expectAll(page, sent);

@@ -1,7 +1,7 @@
 /** The client in a real browser on the real server, over each transport. */
 import { expect, test } from '@playwright/test';
 import { Server, sleep, until } from '../support/server.mjs';
-import { read, startClient } from './page';
+import { read, startClient, type Seen } from './page';
 
 const TRANSPORTS = ['websocket', 'sse', 'long-polling', 'polling'] as const;
 
@@ -47,6 +47,34 @@ for (const transport of TRANSPORTS) {
     expect(seen.errors).toEqual([]);
   });
 }
+
+test('another event store is noticed, and its state loaded, on every transport', async ({
+  context,
+}) => {
+  const pages = await Promise.all(TRANSPORTS.map(() => context.newPage()));
+  for (const [n, page] of pages.entries()) {
+    const options = { transports: [TRANSPORTS[n]], timings: { pollIntervalMs: 500 } };
+    await startClient(page, server.url, () => server.token(), options);
+    await until(async () => (await read(page)).types.includes('snapshot'), 10_000, 'a snapshot');
+  }
+  await server.receive(2);
+  for (const page of pages) {
+    await until(async () => (await read(page)).texts.length === 2, 10_000, 'the messages before');
+  }
+  await server.replaceStore();
+  const states = (seen: Seen): string[] =>
+    seen.types.filter((type) => type === 'reset' || type === 'snapshot');
+  for (const page of pages) {
+    await until(async () => states(await read(page)).length >= 3, 20_000, 'a new snapshot');
+  }
+  const [text] = await server.receive(1);
+  for (const page of pages) {
+    await until(async () => (await read(page)).texts.length === 3, 10_000, 'the message after');
+    const seen = await read(page);
+    expect(states(seen)).toEqual(['snapshot', 'reset', 'snapshot']);
+    expect(seen.texts.at(-1)).toBe(text);
+  }
+});
 
 test('changes transports while events flow, on one cursor', async ({ page }) => {
   await startClient(page, server.url, () => server.token(), {

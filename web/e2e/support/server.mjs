@@ -134,6 +134,13 @@ export class Server {
     return end(this.#process, 'SIGTERM');
   }
 
+  /** Another event store: no cursor of before is known to it. */
+  async replaceStore() {
+    await this.kill();
+    await rm(this.folder, { recursive: true });
+    await this.startAgain();
+  }
+
   async stop() {
     await Promise.all([end(this.#process, 'SIGKILL'), end(this.#provider, 'SIGKILL')]);
     await rm(this.folder, { recursive: true, force: true });

@@ -42,7 +42,7 @@ export class ScriptedServer {
   websocket: Behaviour = 'works';
   sse: Behaviour = 'works';
   /** Polls that wait. */
-  longPolling: 'works' | 'refused' | 'cut' = 'works';
+  longPolling: 'works' | 'refused' | 'cut' | 'hasty' = 'works';
   polling: 'works' | 'refused' = 'works';
   isReachable = true;
   heartbeatMs = 25_000;
@@ -346,7 +346,7 @@ export class ScriptedServer {
       return problem(410, code, { cursor: this.cursor });
     }
     const waitMs = 1_000 * Number(url.searchParams.get('wait') ?? 0);
-    if (waitMs > 0 && position === this.log.length) {
+    if (waitMs > 0 && position === this.log.length && this.longPolling !== 'hasty') {
       const cutMs = this.longPolling === 'cut' ? Math.min(waitMs, 4_000) : waitMs;
       await this.pause(cutMs, signal, this.waiting);
       const isCut = this.longPolling === 'cut' && cutMs < waitMs;

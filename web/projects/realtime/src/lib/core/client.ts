@@ -7,11 +7,11 @@ import {
   type AnyCommand,
   type AnswerFrame,
 } from './commands';
-import { NOTHING_KNOWN, type ConnectorReport } from './connector';
 import { Gate } from './gate';
 import { describe, type LinkContext } from './links/link';
 import { resolveOptions, type RealtimeOptions, type ResolvedOptions } from './options';
 import { browserPlatform, type Platform } from './platform';
+import { NOTHING_KNOWN, type ConnectorReport } from './report';
 import { Session } from './session';
 import type { ConnectionStatus } from './status';
 import { StatusBoard } from './status-board';

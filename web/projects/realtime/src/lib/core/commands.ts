@@ -162,8 +162,8 @@ export class ConnectedDesk implements CommandDesk {
         if (response.ok) return { ack: (await response.json()) as Omit<Ack, 'ref'> };
         if (response.status === 401) tokens.forget();
         else if (problem && response.status < 500 && response.status !== 429) {
-          const { code = 'error', detail, title, errors } = problem;
-          return { error: { code, message: detail ?? title ?? code, errors } };
+          const { code, detail, errors } = problem;
+          return { error: { code, message: detail, errors } };
         }
         last = problem?.detail ?? `The answer was ${response.status}.`;
         retryAfterMs = 1_000 * Number(response.headers.get('retry-after') ?? 0) || 0;

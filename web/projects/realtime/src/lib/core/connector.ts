@@ -7,52 +7,32 @@
  * not matter how they overlap.
  *
  * Decides about waiting and trying; which transport comes next is the ladder's business, whether a
- * link still lives is `Live`'s, and which events are taken is the gate's.
+ * link still lives is `Live`'s, and what is taken of what it brings is the intake's.
  */
 import { Backoff } from './backoff';
 import { isAfter } from './cursor';
 import type { Gate } from './gate';
+import { Intake, type IntakeHandlers } from './intake';
 import { Ladder } from './ladder';
 import type { LinkContext, LinkEnd } from './links/link';
 import { Live, type LiveHandlers } from './live';
+import { Renewal } from './renewal';
+import type { ConnectorReport } from './report';
+import { SleepWatch } from './sleep-watch';
 import type { ConnectionError, TransportKind } from './status';
 import { Timers } from './timers';
-import { Renewal } from './renewal';
-import type { Cursor, EventFilter, Frame, PublicEvent, ResetFrame } from './types';
+import type { Cursor, EventFilter, Frame } from './types';
 
 /** A companion has brought an event: so long may the stream take to bring it too. */
 const COMPANION_LEAD_MS = 5_000;
-const SLEEP_TICK_MS = 5_000;
 /** Resets that follow on one another faster are waited with. */
 const RESET_INTERVAL_MS = 5_000;
 
 /** What comes out: in the feed's order, each event once. */
-export interface ConnectorHandlers {
-  /** A frame for the application. `before`: where the tab stood. */
-  frame(frame: Frame, before: Cursor | null): void;
-  /** The cursor has moved without a frame. */
-  moved(before: Cursor | null): void;
+export interface ConnectorHandlers extends IntakeHandlers {
   /** What `report` says has changed. */
   changed(): void;
 }
-
-export interface ConnectorReport {
-  transport: TransportKind | null;
-  failures: number;
-  retryAt: number | null;
-  heardAt: number | null;
-  silentSince: number | null;
-  lastError: ConnectionError | null;
-}
-
-export const NOTHING_KNOWN: ConnectorReport = {
-  transport: null,
-  failures: 0,
-  retryAt: null,
-  heardAt: null,
-  silentSince: null,
-  lastError: null,
-};
 
 export class Connector {
   private primary: Live | null = null;
@@ -63,8 +43,10 @@ export class Connector {
   private readonly ladder: Ladder;
   private readonly backoff: Backoff;
   private readonly renewal: Renewal;
+  private readonly intake: Intake;
+  private readonly sleepWatch: SleepWatch;
   private readonly timers = new Timers<
-    'retry' | 'stable' | 'probe' | 'probation' | 'companion' | 'drain' | 'tick'
+    'retry' | 'stable' | 'probe' | 'probation' | 'companion' | 'drain'
   >();
   private isRunning = false;
   private failures = 0;
@@ -72,18 +54,19 @@ export class Connector {
   private resetAt = -Infinity;
   private retryAt: number | null = null;
   private lastError: ConnectionError | null = null;
-  private tickedAt = 0;
   private heardAt: number | null = null;
-  /** The last event taken, from whichever link. */
-  private newestEvent: Cursor | null = null;
 
   constructor(
     private readonly gate: Gate,
     private readonly context: LinkContext,
     private readonly handlers: ConnectorHandlers,
   ) {
-    const { transports, timings, filter } = context.options;
+    const { transports, timings, filter, snapshot } = context.options;
     this.filter = filter;
+    this.intake = new Intake(gate, snapshot, handlers);
+    this.sleepWatch = new SleepWatch(context.platform.now, timings.sleepAfterMs, () =>
+      this.wake('sleep'),
+    );
     this.ladder = new Ladder(transports, timings);
     this.backoff = new Backoff(
       timings.backoffBaseMs,
@@ -93,23 +76,25 @@ export class Connector {
     this.renewal = new Renewal(context, {
       send: (text) => this.primary?.send(text) ?? false,
       replace: () => this.replacePrimary(),
-      failed: (error) => this.fail('token_unavailable', error, this.primary?.kind ?? null),
+      failed: (error) => {
+        this.fail('token_unavailable', error, this.primary?.kind ?? null);
+        handlers.changed();
+      },
     });
   }
 
   start(): void {
     if (this.isRunning) return;
     this.isRunning = true;
-    this.tickedAt = this.context.platform.now();
-    this.tick();
+    this.sleepWatch.start();
     this.attempt();
   }
 
   stop(): void {
     this.isRunning = false;
     this.dropLinks();
+    this.sleepWatch.stop();
     this.timers.clearAll();
-    this.retryAt = null;
     this.failures = 0;
     this.handlers.changed();
   }
@@ -161,6 +146,7 @@ export class Connector {
     this.timers.clear('drain');
     this.retryAt = null;
     if (!this.isRunning) return;
+    this.heardAt = this.lastHeard();
     this.primary = this.open(this.ladder.kind);
     this.handlers.changed();
   }
@@ -186,7 +172,7 @@ export class Connector {
     up: (live) => this.up(live),
     proved: (live) => this.proved(live),
     frame: (live, frame) => this.frame(live, frame),
-    moved: (live, cursor) => this.moved(live, cursor),
+    moved: (_live, cursor) => this.moved(cursor),
     silence: () => this.handlers.changed(),
     ended: (live, end) => this.ended(live, end),
   };
@@ -199,7 +185,7 @@ export class Connector {
     if (live !== this.primary) return;
     this.failures = 0;
     this.ladder.cameUp();
-    this.settle(live);
+    this.settle();
     this.handlers.changed();
   }
 
@@ -209,7 +195,7 @@ export class Connector {
       this.drop('companion');
     } else if (live === this.challenger) {
       const { probationMs } = this.context.options.timings;
-      const newest = this.newestEvent;
+      const newest = this.intake.newestEvent;
       this.timers.set('probation', probationMs, () => {
         if (isBehind(live, newest)) live.fail(...HELD_BACK);
         else this.promote(live);
@@ -226,13 +212,14 @@ export class Connector {
     this.primary = live;
     this.ladder.climbTo(live.kind);
     if (live.isProved) this.ladder.wasProved();
-    this.lastError = null;
-    this.settle(live);
+    this.renewal.stop();
+    if (live.tokenExpiresAt) this.renewal.watch(live.kind, live.tokenExpiresAt);
+    this.settle();
     this.handlers.changed();
   }
 
   /** What follows when there is a working primary. */
-  private settle(live: Live): void {
+  private settle(): void {
     const { timings } = this.context.options;
     this.drop('companion');
     this.timers.clear('retry');
@@ -316,6 +303,7 @@ export class Connector {
   private challengerFailed(live: Live, end: LinkEnd): void {
     const { better } = this.ladder;
     const next = better[better.indexOf(live.kind) + 1];
+    if (end.cause === 'unauthorized') this.context.tokens.forget();
     if (live.kind === this.ladder.kind) this.renewal.retry();
     else if (next && end.cause !== 'busy' && end.cause !== 'unauthorized') this.probe(next);
     else if (better.length > 0) this.scheduleProbe();
@@ -355,74 +343,36 @@ export class Connector {
   // Frames --------------------------------------------------------------------------------
 
   private frame(live: Live, frame: Frame): void {
-    if ('id' in frame) return this.event(live, frame);
     const isPrimary = live === this.primary;
     switch (frame.type) {
-      case 'hello':
-        if (isPrimary || live === this.challenger)
-          this.renewal.watch(live.kind, frame.data.token_expires_at);
-        if (this.gate.cursor === null && !this.context.options.snapshot)
-          this.standAt(frame.data.cursor);
-        this.accompany();
-        return this.handlers.frame(frame, this.gate.cursor);
-      case 'snapshot':
-        if (this.gate.cursor !== null) return;
-        this.gate.restart(frame.data.cursor);
-        this.handlers.frame(frame, null);
-        return this.accompany();
-      case 'reset':
-        return this.reset(frame);
-      case 'draining':
-        if (isPrimary) this.drain(frame.data.reconnect_after_ms);
-        return this.handlers.frame(frame, this.gate.cursor);
       case 'ping':
       case 'pong':
         return this.handlers.changed();
-      default:
+      case 'hello':
+        if (isPrimary) this.renewal.watch(live.kind, frame.data.token_expires_at);
+        break;
+      case 'draining':
+        if (isPrimary) this.drain(frame.data.reconnect_after_ms);
+        break;
+      case 'ack':
+      case 'error':
         if (isPrimary && this.renewal.takes(frame)) return;
-        this.handlers.frame(frame, this.gate.cursor);
+        break;
     }
-  }
-
-  private event(live: Live, event: PublicEvent): void {
-    const before = this.gate.cursor;
-    switch (this.gate.judge(event)) {
-      case 'new':
-      case 'late':
-        this.newestEvent = this.gate.cursor;
-        this.handlers.frame(event, before);
-        if (live === this.companion) this.compareWithCompanion(event.id);
-        return;
-      case 'foreign':
-        return this.reset({ type: 'reset', data: { reason: 'unknown_cursor', cursor: event.id } });
-      case 'early':
-      case 'duplicate':
-        return;
+    const taken = this.intake.take(frame);
+    if (taken === 'reset') return this.startOver();
+    if (taken === 'taken' && live === this.companion && 'id' in frame) {
+      this.compareWithCompanion(frame.id);
     }
+    if (frame.type === 'hello' || frame.type === 'snapshot') this.accompany();
   }
 
-  private moved(_live: Live, cursor: Cursor): void {
-    const before = this.gate.cursor;
-    if (before === null) {
-      if (!this.context.options.snapshot) this.standAt(cursor);
-    } else if (this.gate.moveTo(cursor)) {
-      this.handlers.moved(before);
-    } else {
-      this.handlers.changed();
-    }
+  private moved(cursor: Cursor): void {
+    if (!this.intake.move(cursor)) this.handlers.changed();
   }
 
-  private standAt(cursor: Cursor): void {
-    this.gate.restart(cursor);
-    this.handlers.moved(null);
-  }
-
-  /** The feed can't be continued: the state is loaded anew, over a connection of its own. */
-  private reset(frame: ResetFrame): void {
-    const before = this.gate.cursor;
-    const { snapshot } = this.context.options;
-    this.gate.restart(snapshot ? null : frame.data.cursor);
-    this.handlers.frame(frame, before);
+  /** The feed can't be continued: a connection of its own loads the state. */
+  private startOver(): void {
     if (!this.isRunning) return;
     this.dropLinks();
     const now = this.context.platform.now();
@@ -441,15 +391,6 @@ export class Connector {
   }
 
   // Housekeeping --------------------------------------------------------------------------
-
-  /** A timer that is very late has slept with the machine. */
-  private tick(): void {
-    const now = this.context.platform.now();
-    const lateMs = now - this.tickedAt - SLEEP_TICK_MS;
-    this.tickedAt = now;
-    this.timers.set('tick', SLEEP_TICK_MS, () => this.tick());
-    if (lateMs > this.context.options.timings.sleepAfterMs) this.wake('sleep');
-  }
 
   private fail(code: string, message: string, transport: TransportKind | null): void {
     this.lastError = { code, message, transport, at: this.context.platform.now() };

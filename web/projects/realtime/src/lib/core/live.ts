@@ -38,6 +38,8 @@ export class Live {
   upAt = 0;
   heardAt: number | null = null;
   silentSince: number | null = null;
+  /** When the server ends it unless its token is renewed, as `hello` had it. */
+  tokenExpiresAt: string | null = null;
   /** The last event's id, or where the feed is known to have come to on this link. */
   reached: Cursor | null;
 
@@ -117,6 +119,7 @@ export class Live {
     switch (frame.type) {
       case 'hello':
         this.heartbeatMs = frame.data.heartbeat_ms;
+        this.tokenExpiresAt = frame.data.token_expires_at;
         this.watchHeartbeat();
         break;
       case 'snapshot':

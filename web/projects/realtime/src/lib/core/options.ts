@@ -114,7 +114,10 @@ export interface ResolvedOptions {
 export function resolveOptions(options: RealtimeOptions, pageUrl?: string): ResolvedOptions {
   const transports = options.transports ?? TRANSPORT_KINDS;
   if (transports.length === 0) throw new TypeError('transports: at least one is needed');
-  const baseUrl = new URL(options.url ?? '/', pageUrl).href.replace(/[?#].*$/, '');
+  const baseUrl = new URL(options.url ?? '/', pageUrl ?? 'http://localhost').href.replace(
+    /[?#].*$/,
+    '',
+  );
   return {
     baseUrl: baseUrl.replace(/\/+$/, ''),
     token: options.token,

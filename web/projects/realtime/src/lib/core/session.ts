@@ -9,10 +9,11 @@ import {
   type AnswerFrame,
   type CommandDesk,
 } from './commands';
-import { Connector, NOTHING_KNOWN } from './connector';
+import { Connector } from './connector';
 import type { Gate } from './gate';
 import type { LinkContext } from './links/link';
 import type { BrowserSignal, ChannelLike, LocksLike, Platform } from './platform';
+import { NOTHING_KNOWN } from './report';
 import type { ConnectionRole } from './status';
 import type { BoardInput } from './status-board';
 import { Election } from './tabs/election';

@@ -1,5 +1,5 @@
 /** Puts together what is shown of the connection, and tells it: changes at once, movement seldom. */
-import type { ConnectorReport } from './connector';
+import type { ConnectorReport } from './report';
 import {
   INITIAL_STATUS,
   WebSocketConnectionState,

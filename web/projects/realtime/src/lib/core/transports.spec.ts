@@ -191,6 +191,18 @@ describe('when only requests get through', () => {
     expect(harness.ids).toEqual(harness.eventsOfServer);
   });
 
+  it('does not ask without end where waits are answered at once', async () => {
+    const harness = new Harness();
+    refuseStreams(harness);
+    harness.server.longPolling = 'hasty';
+    await harness.start();
+    await pass(30_000);
+    expect(harness.server.requests.length).toBeLessThan(20);
+    harness.server.emit();
+    await pass(3_100);
+    expect(harness.ids).toEqual(harness.eventsOfServer);
+  });
+
   it('gets the state again when its cursor has expired', async () => {
     const harness = new Harness();
     refuseStreams(harness);

@@ -2,17 +2,17 @@
 import type { Problem } from '../types';
 import { describe, type LinkEnd } from './link';
 
-/** The body of an answer that is not a good one, when it is the server's own. */
-export async function readProblem(response: Response): Promise<Partial<Problem> | null> {
-  if (!/^application\/(problem\+)?json/.test(response.headers.get('content-type') ?? '')) {
-    return null;
-  }
+/** What the server says is wrong; `null` when it is not the server that answered. */
+export async function readProblem(response: Response): Promise<Problem | null> {
+  const type = response.headers.get('content-type') ?? '';
+  if (!type.startsWith('application/problem+json')) return null;
   const body: unknown = await response.json().catch(() => null);
-  return typeof body === 'object' && body !== null ? (body as Partial<Problem>) : null;
+  const isProblem = typeof (body as Partial<Problem> | null)?.code === 'string';
+  return isProblem ? (body as Problem) : null;
 }
 
 /** An answer by status. One without a problem document is not the server's, but a proxy's. */
-export function endOf(response: Response, problem: Partial<Problem> | null): LinkEnd {
+export function endOf(response: Response, problem: Problem | null): LinkEnd {
   const { status } = response;
   const code = problem?.code ?? `http_${status}`;
   const message = problem?.detail ?? problem?.title ?? `The answer was ${status}.`;

@@ -6,7 +6,7 @@
  */
 import type { TransportKind } from '../status';
 import { sleep } from '../within';
-import type { Cursor, Problem, Snapshot } from '../types';
+import type { Cursor, Snapshot } from '../types';
 import { endOf, endOfFailure, readProblem } from './http';
 import {
   asFrame,
@@ -78,17 +78,24 @@ class PollingLink implements Link {
   }
 
   private async run(): Promise<void> {
-    let page: Page | null = null;
+    const { pollIntervalMs } = this.context.options.timings;
+    // The first answer comes at once, so that it is known soon whether this works.
+    let waitMs = 0;
     while (!this.isOver) {
-      // The first answer comes at once, so that it is known soon whether this works.
-      const waitMs = page && !page.has_more ? this.waitMs : 0;
-      if (page && !page.has_more && this.kind === 'polling') {
-        await sleep(this.context.options.timings.pollIntervalMs, this.abort.signal);
-      }
-      if (this.isOver) return;
+      const [askedAt, before] = [this.context.platform.now(), this.cursor];
       const answer: Page | 'cut' | null = await this.ask(waitMs);
       if (answer === null) return;
-      if (answer !== 'cut') page = answer;
+      if (answer === 'cut') {
+        waitMs = this.waitMs;
+        continue;
+      }
+      // Whoever answers at once, though there is nothing, is not asked at once again.
+      const tookMs = this.context.platform.now() - askedAt;
+      const isVain = waitMs > 0 && tookMs < CUT_AFTER_MS && this.cursor === before;
+      if (isVain || (waitMs === 0 && this.kind === 'polling' && !answer.has_more)) {
+        await sleep(pollIntervalMs, this.abort.signal);
+      }
+      waitMs = answer.has_more ? 0 : this.waitMs;
     }
   }
 
@@ -111,7 +118,9 @@ class PollingLink implements Link {
         return this.take(await readPage(response));
       }
       const problem = await readProblem(response);
-      if (response.status === 410 && problem?.cursor) return this.reset(problem);
+      if (response.status === 410 && problem?.cursor) {
+        return this.reset(problem.code, problem.cursor);
+      }
       // A proxy that does not wait that long.
       if (response.status === 504 && !problem && this.shortenWait(waitMs, askedAt)) return 'cut';
       return this.endPoll(endOf(response, problem), waitMs);
@@ -173,9 +182,9 @@ class PollingLink implements Link {
   }
 
   /** The feed can't be continued: told as streams tell it, and whoever hears it closes this. */
-  private reset({ code = 'unknown_cursor', cursor = '' }: Partial<Problem>): null {
+  private reset(reason: string, cursor: Cursor): null {
     this.handlers.alive();
-    this.handlers.frame({ type: 'reset', data: { reason: code, cursor } });
+    this.handlers.frame({ type: 'reset', data: { reason, cursor } });
     return null;
   }
 

@@ -2,6 +2,7 @@
 import { Backoff } from '../backoff';
 import { compareCursors, isAfter } from '../cursor';
 import type { Gate } from '../gate';
+import { Intake } from '../intake';
 import type { Link, LinkContext } from '../links/link';
 import { openPolling } from '../links/polling';
 import { Timers } from '../timers';
@@ -18,12 +19,15 @@ export class CatchUp {
   private link: Link | null = null;
   private readonly timers = new Timers<'retry'>();
   private readonly backoff: Backoff;
+  private readonly intake: Intake;
 
   constructor(
     private readonly gate: Gate,
     private readonly context: LinkContext,
     private readonly handlers: CatchUpHandlers,
   ) {
+    const { snapshot } = context.options;
+    this.intake = new Intake(gate, snapshot, { frame: handlers.frame, moved: () => {} });
     const { backoffBaseMs, backoffMaxMs } = context.options.timings;
     this.backoff = new Backoff(backoffBaseMs, backoffMaxMs, context.platform.random);
   }
@@ -61,7 +65,7 @@ export class CatchUp {
         alive: () => {},
         frame: (frame) => this.take(frame),
         moved: (reached) => {
-          gate.moveTo(reached);
+          this.intake.move(reached);
           this.finishIfReached();
           handlers.moved();
         },
@@ -75,21 +79,8 @@ export class CatchUp {
   }
 
   private take(frame: Frame): void {
-    if (frame.type === 'snapshot') {
-      this.gate.restart(frame.data.cursor);
-      this.handlers.frame(frame);
-    } else if (frame.type === 'reset') {
-      this.startOver(frame);
-    } else if ('id' in frame) {
-      const verdict = this.gate.judge(frame);
-      if (verdict === 'new' || verdict === 'late') this.handlers.frame(frame);
-    }
-  }
-
-  private startOver(reset: Frame & { type: 'reset' }): void {
+    if (this.intake.take(frame) !== 'reset') return;
     this.link?.close();
-    this.gate.restart(this.context.options.snapshot ? null : reset.data.cursor);
-    this.handlers.frame(reset);
     this.timers.set('retry', this.backoff.next(), () => this.open());
   }
 

@@ -3,12 +3,12 @@
  * when it has missed something, and fetches that by polling.
  */
 import { failure, type AnyCommand, type AnswerFrame, type CommandDesk } from '../commands';
-import type { ConnectorReport } from '../connector';
+import type { ConnectorReport } from '../report';
 import { compareCursors, isAfter } from '../cursor';
 import type { Gate } from '../gate';
 import type { LinkContext } from '../links/link';
 import { Timers } from '../timers';
-import type { Cursor, Frame } from '../types';
+import type { ControlFrame, Cursor, Frame } from '../types';
 import { CatchUp } from './catch-up';
 import type { TabMessage } from './messages';
 
@@ -127,18 +127,26 @@ export class Follower implements CommandDesk {
 
   private take(told: Told): void {
     const { before, frame, cursor } = told;
-    if (frame && !('id' in frame)) {
-      if (frame.type === 'snapshot' || frame.type === 'reset') {
-        this.catchUp.close();
-        this.waiting = [];
-        this.gate.restart(cursor);
-      }
-      return this.handlers.frame(frame);
-    }
+    if (frame && !('id' in frame)) return this.takeControl(frame, cursor);
     if (this.isNext(before)) return this.apply(told);
     if (this.waiting.length >= WAITING_MAX) this.waiting = [];
     this.waiting.push(told);
     if (cursor !== null) this.catchUp.to(cursor);
+  }
+
+  private takeControl(frame: ControlFrame, cursor: Cursor | null): void {
+    const isState = frame.type === 'snapshot';
+    if (isState && this.gate.cursor !== null) {
+      // The other tab had nothing yet. This one goes on from where it stands.
+      if (cursor !== null && !this.hasReached(cursor)) this.catchUp.to(cursor);
+      return;
+    }
+    if (isState || frame.type === 'reset') {
+      this.catchUp.close();
+      this.waiting = [];
+      this.gate.restart(cursor);
+    }
+    this.handlers.frame(frame);
   }
 
   /** Whether nothing lies between what this tab has and what comes after `before`. */

@@ -1,6 +1,6 @@
 /** The tab that holds the connection: brings the others all that it gets, and does their commands. */
 import type { CommandDesk } from '../commands';
-import type { ConnectorReport } from '../connector';
+import type { ConnectorReport } from '../report';
 import type { Platform } from '../platform';
 import { Timers } from '../timers';
 import type { Cursor, Frame } from '../types';

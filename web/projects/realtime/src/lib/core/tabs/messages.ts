@@ -1,6 +1,6 @@
 /** What the tabs of a browser say to one another. */
 import type { AnswerFrame, AnyCommand } from '../commands';
-import type { ConnectorReport } from '../connector';
+import type { ConnectorReport } from '../report';
 import type { Cursor, Frame } from '../types';
 
 /** Tabs with another version of the library do not understand each other, and do not share. */

@@ -141,6 +141,28 @@ describe('several tabs', () => {
     }
   });
 
+  it('go on from where they stand when the one that takes over has nothing yet', async () => {
+    const tabs = new BrowserTabs();
+    const [first, second, third] = [tabs.open(), tabs.open(), tabs.open()];
+    await first.start();
+    await second.start();
+    await work(tabs, 3);
+    tabs.server.isReachable = false;
+    tabs.server.cut();
+    await third.start();
+    second.signal('hide');
+    second.signal('visible');
+    await work(tabs, 3);
+    tabs.kill(first);
+    tabs.server.isReachable = true;
+    await pass(6_000);
+    await work(tabs, 3);
+    expect(rolesOf(third, second)).toEqual(['leader', 'follower']);
+    expect(third.types().slice(0, 2)).toEqual(['hello', 'snapshot']);
+    expect(second.ids).toEqual(second.eventsOfServer);
+    expect(second.types().filter((type) => type === 'snapshot')).toHaveLength(1);
+  });
+
   it('say honestly how the shared connection is', async () => {
     const tabs = new BrowserTabs();
     const [first, second] = [tabs.open(), tabs.open()];
