@@ -205,6 +205,7 @@ test('media, places, contacts, replies and reactions are shown', async ({ backen
   await blue.getByRole('button', { name: 'Reaccionar' }).click();
   await blue.getByRole('button', { name: '❤️' }).click();
   await expect(blue.locator('.reactions')).toContainText('❤️');
+  await blue.hover();
   await blue.getByRole('button', { name: 'Responder' }).click();
   await compose(page).fill('Apartada');
   await compose(page).press('Enter');

@@ -15,7 +15,7 @@ export class ConversationStore {
   private readonly list = signal<readonly Conversation[]>([]);
   private nextPage: string | null | undefined;
   private generation = 0;
-  private publishedAt = 0;
+  private publishedAt = -Infinity;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Newest activity first. */
@@ -40,6 +40,7 @@ export class ConversationStore {
     this.index.replaceAll(conversations);
     this.nextPage = undefined;
     this.generation++;
+    this.publishedAt = -Infinity;
     this.hasMore.set(conversations.length > 0);
     this.ready.set(true);
   }
