@@ -57,6 +57,18 @@ describe('the session', () => {
     expect(mine.claims()?.subject).toBe('luis');
   });
 
+  it('asks again at the end when the reminder was closed', async () => {
+    vi.useFakeTimers();
+    sessionStorage.setItem('condorito.token', token(20));
+    const mine = session();
+    await mine.freshToken();
+    void mine.freshToken();
+    mine.renewal.set(null);
+    await vi.advanceTimersByTimeAsync(21_000);
+    expect(mine.renewal()).toBe('now');
+    vi.useRealTimers();
+  });
+
   it('says that the session has ended when the server refuses', () => {
     sessionStorage.setItem('condorito.token', token(3_600));
     const mine = session();

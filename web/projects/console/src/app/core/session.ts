@@ -56,12 +56,18 @@ export class Session {
       return Promise.resolve(token);
     }
     this.renewal.set(this.leftMs() > 0 ? 'soon' : 'now');
+    setTimeout(() => this.ended(), Math.max(0, this.leftMs()));
     return new Promise((give) => this.waiting.push(give));
   }
 
   /** A request was answered with 401. */
   refused(): void {
     if (this.current() !== null) this.renewal.set('now');
+  }
+
+  /** Who closed the reminder is asked again when there is no going on without an answer. */
+  private ended(): void {
+    if (this.waiting.length > 0 && this.leftMs() <= 0) this.renewal.set('now');
   }
 
   private leftMs(): number {

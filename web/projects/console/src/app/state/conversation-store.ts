@@ -36,12 +36,13 @@ export class ConversationStore {
     return this.index.get(id);
   }
 
-  begin(conversations: readonly Conversation[]): void {
+  /** `total`: how many there are in all; the snapshot has the newest. */
+  begin(conversations: readonly Conversation[], total: number): void {
     this.index.replaceAll(conversations);
     this.nextPage = undefined;
     this.generation++;
     this.publishedAt = -Infinity;
-    this.hasMore.set(conversations.length > 0);
+    this.hasMore.set(total > conversations.length);
     this.ready.set(true);
   }
 

@@ -58,7 +58,7 @@ export class Feed {
   }
 
   private begin(snapshot: Snapshot): void {
-    this.conversations.begin(snapshot.conversations);
+    this.conversations.begin(snapshot.conversations, snapshot.stats.conversations.total);
     this.threads.begin();
     this.overview.begin(snapshot);
     this.bulks.begin(snapshot.bulks);
