@@ -110,10 +110,10 @@ test('changes transports while events flow, on one cursor', async ({ page }) => 
 });
 
 test('a token is renewed on the open connection', async ({ page }) => {
-  await startClient(page, server.url, () => server.token({ ttlS: 12 }), {
-    timings: { renewBeforeMs: 4_000 },
+  await startClient(page, server.url, () => server.token({ ttlS: 8 }), {
+    timings: { renewBeforeMs: 3_000 },
   });
-  await sleep(40_000);
+  await sleep(22_000);
   await server.receive(1);
   const seen = await until(
     async () => {
@@ -173,4 +173,31 @@ test('tabs share one connection, and take over when its tab is closed', async ({
     id,
   );
   expect(answer).toMatchObject({ message: { text: 'hola', client_ref: 'c1' } });
+});
+
+test('a tab that hangs loses the connection to another, and goes on as a follower', async ({
+  context,
+}) => {
+  const timings = { leaderBeatMs: 1_000, leaderTimeoutMs: 3_000, leaderAnswerMs: 2_000 };
+  const pages = [await context.newPage(), await context.newPage()];
+  for (const page of pages) {
+    await startClient(page, server.url, () => server.token(), { timings });
+    await until(async () => (await read(page)).types.includes('snapshot'), 10_000, 'a snapshot');
+  }
+  const hanging = pages[0].evaluate(() => {
+    const end = Date.now() + 10_000;
+    while (Date.now() < end);
+  });
+  const texts = await server.receive(2);
+  await until(async () => (await read(pages[1])).role === 'leader', 9_000, 'takes over');
+  texts.push(...(await server.receive(2)));
+  await until(async () => (await read(pages[1])).texts.length === 4, 5_000, 'all messages');
+  await hanging;
+  texts.push(...(await server.receive(2)));
+  for (const page of pages) {
+    await until(async () => (await read(page)).texts.length === 6, 10_000, 'all messages');
+    expect((await read(page)).texts).toEqual(texts);
+  }
+  expect((await read(pages[0])).role).toBe('follower');
+  expect((await read(pages[1])).role).toBe('leader');
 });

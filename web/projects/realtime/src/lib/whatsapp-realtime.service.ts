@@ -69,7 +69,7 @@ export class WhatsAppRealtimeService {
 
   /** The `data` of all frames of a type: events, `snapshot`, `reset`, `ack`, `error` and others. */
   onMessage<T extends keyof DataByType>(eventType: T): Observable<DataByType[T]>;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the frontend's own interface
+  // `any`: the interface that the frontend was written against.
   onMessage(eventType: string): Observable<any>;
   onMessage(eventType: string): Observable<unknown> {
     return this.frames.pipe(
@@ -93,7 +93,7 @@ export class WhatsAppRealtimeService {
    * Sends a command of the contract, `{type, ref?, data}`, over whatever connects at the moment.
    * The answer comes as `ack` or `error` with the same `ref`, in this tab only.
    */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the frontend's own interface
+  // `any`: the interface that the frontend was written against.
   sendMessage(message: any): void {
     this.client.send(message);
   }

@@ -57,6 +57,8 @@ export class ScriptedServer {
   readonly protocols: string[][] = [];
   readonly commands: Record<string, unknown>[] = [];
   readonly posts: { url: string; key: string; body: unknown }[] = [];
+  /** What the next requests are answered with, instead of what they ask for. */
+  readonly answers: (() => Response)[] = [];
   /** What becomes of the next posts, before they work. */
   readonly postFaults: ('lost-answer' | 'unavailable')[] = [];
   private readonly done = new Map<string, Answered>();
@@ -181,6 +183,8 @@ export class ScriptedServer {
     const { signal } = init;
     await this.pause(1, signal);
     if (!this.isReachable) throw new TypeError('Failed to fetch');
+    const answer = this.answers.shift();
+    if (answer) return answer();
     const headers = new Headers(init.headers);
     const token =
       url.searchParams.get('access_token') ?? headers.get('authorization')?.slice('Bearer '.length);
@@ -401,8 +405,13 @@ function page(events: PublicEvent[], cursor: string, more: object = {}): Respons
   return Response.json({ events, cursor, has_more: false, ...more });
 }
 
-function problem(status: number, code: string, more: object = {}): Response {
+export function problem(
+  status: number,
+  code: string,
+  more: object = {},
+  moreHeaders: Record<string, string> = {},
+): Response {
   const body = { type: 'about:blank', title: code, status, detail: code, code, ...more };
-  const headers = { 'content-type': 'application/problem+json' };
+  const headers = { 'content-type': 'application/problem+json', ...moreHeaders };
   return new Response(JSON.stringify(body), { status, headers });
 }

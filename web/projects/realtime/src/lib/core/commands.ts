@@ -16,6 +16,9 @@ const SOCKET_ANSWER_MS = 10_000;
 const RETRY_MIN_MS = 500;
 const RETRY_MAX_MS = 8_000;
 
+/** Whoever carried the command out has ended before there was an answer. */
+const INTERRUPTED = 'interrupted';
+
 /** A command that was not done, with the server's reason or the client's. */
 export class RealtimeCommandError extends Error {
   override readonly name = 'RealtimeCommandError';
@@ -48,6 +51,10 @@ export function isCommand(value: unknown): value is AnyCommand {
   return (
     typeof value === 'object' && value !== null && typeof (value as AnyCommand).type === 'string'
   );
+}
+
+export function isInterrupted({ type, data }: AnswerFrame): boolean {
+  return type === 'error' && 'code' in data && data.code === INTERRUPTED;
 }
 
 export function failure(ref: AnyCommand['ref'], code: string, message: string): AnswerFrame {
@@ -173,6 +180,7 @@ export class ConnectedDesk implements CommandDesk {
       await sleep(Math.max(delayMs, retryAfterMs), this.ending.signal);
       delayMs = Math.min(delayMs * 2, RETRY_MAX_MS);
     }
+    if (this.ending.signal.aborted) return refusal(INTERRUPTED, 'The connection was ended.');
     return refusal('timeout', last);
   }
 

@@ -5,6 +5,7 @@
 import {
   ConnectedDesk,
   failure,
+  isInterrupted,
   type AnyCommand,
   type AnswerFrame,
   type CommandDesk,
@@ -61,10 +62,14 @@ export class Session implements CommandDesk {
     return { role, report };
   }
 
-  execute(command: AnyCommand, key: string): Promise<AnswerFrame> {
-    const desk = this.desk ?? this.follower;
-    if (desk) return desk.execute(command, key);
-    return Promise.resolve(failure(command.ref, 'not_connected', 'There is no connection.'));
+  async execute(command: AnyCommand, key: string): Promise<AnswerFrame> {
+    for (;;) {
+      const desk = this.desk ?? this.follower;
+      if (!desk) return failure(command.ref, 'not_connected', 'There is no connection.');
+      const answer = await desk.execute(command, key);
+      // Another tab has the connection now. With the same key it is done once.
+      if (!isInterrupted(answer)) return answer;
+    }
   }
 
   signal(signal: BrowserSignal): void {

@@ -1,5 +1,5 @@
 /** The tab that holds the connection: brings the others all that it gets, and does their commands. */
-import type { CommandDesk } from '../commands';
+import { isInterrupted, type CommandDesk } from '../commands';
 import type { ConnectorReport } from '../report';
 import type { Platform } from '../platform';
 import { Timers } from '../timers';
@@ -42,7 +42,8 @@ export class Leader {
     } else if (message.kind === 'command') {
       const { key, from, command } = message;
       void this.desk.execute(command, key).then((frame) => {
-        this.post({ kind: 'answer', to: from, key, frame });
+        // Of one that was not finished the other tab asks the successor.
+        if (!isInterrupted(frame)) this.post({ kind: 'answer', to: from, key, frame });
       });
     }
   }

@@ -229,4 +229,22 @@ describe('several tabs', () => {
     expect((await asked).cursor).toBe(tabs.server.log[0].id);
     expect(tabs.server.posts).toHaveLength(1);
   });
+
+  it('have their own commands done by the one that took the connection from them', async () => {
+    const tabs = new BrowserTabs();
+    const [first, second] = [tabs.open(), tabs.open()];
+    await first.start();
+    await second.start();
+    tabs.server.isReachable = false;
+    const data = { conversation_id: 1, text: 'hola' };
+    const asked = first.client.request({ type: 'send_message', data });
+    tabs.freeze(first);
+    await pass(21_000);
+    expect(rolesOf(second)).toEqual(['leader']);
+    tabs.thaw(first);
+    tabs.server.isReachable = true;
+    await pass(10_000);
+    expect((await asked).cursor).toBe(tabs.server.log[0].id);
+    expect(tabs.server.posts).toHaveLength(1);
+  });
 });
