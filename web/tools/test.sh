@@ -2,6 +2,8 @@
 # All tests of the workspace. Usage: test.sh SERVER-BINARY
 set -euo pipefail
 export E2E_SERVER_BINARY=${1:?usage: test.sh SERVER-BINARY}
+# The console is tested as the server has it built in.
+export CONSOLE_FROM=server
 cd "$(dirname "$0")/.."
 
 tools/install.sh
