@@ -133,7 +133,8 @@ impl ConversationsApi {
 
     /// Mark a conversation as read.
     ///
-    /// All that has arrived so far, for all who look at it here; WhatsApp is not told.
+    /// All that has arrived so far, for all who look at it here; the contact is told on WhatsApp, if
+    /// the provider takes it.
     #[oai(path = "/v1/conversations/:id/read", method = "post", operation_id = "mark_read")]
     async fn mark_read(
         &self,
