@@ -393,7 +393,8 @@ export interface paths {
     put?: never;
     /**
      * Mark a conversation as read.
-     * @description All that has arrived so far, for all who look at it here; WhatsApp is not told.
+     * @description All that has arrived so far, for all who look at it here; the contact is told on WhatsApp, if
+     *     the provider takes it.
      *
      *     Needs the scope `messages:write`.
      */
