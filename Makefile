@@ -4,16 +4,25 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TOOLS := $(CURDIR)/target/test-tools
 export CONDORITO_TEST_TOOLS := $(TOOLS)
+# A Node of our own is there only where the machine has none that is new enough.
+export PATH := $(TOOLS)/bin:$(PATH)
 
 .PHONY: run
 run: ## Build and start the server with a demo tenant; prints where to look and a token
+	@$(MAKE) --no-print-directory web || echo "The server will carry no console: see above."
 	cargo build --release --locked
 	@mkdir -p data
 	./target/release/condorito serve --demo --data-dir data
 
 .PHONY: test
-test: test-tools ## Run all tests, installing first what they need
+test: test-tools web ## Run all tests, installing first what they need
 	cargo test --locked
+	web/tools/test.sh $(CURDIR)/target/debug/condorito
+
+.PHONY: web
+web: ## Build the Angular client and the console that the server carries (skipped while up to date)
+	@tests/tools/node.sh $(TOOLS)
+	web/tools/build.sh
 
 .PHONY: test-tools
 test-tools: ## Install the peers that the tests talk to (browser, Prometheus, client libraries)

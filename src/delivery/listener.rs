@@ -8,7 +8,8 @@
 //!
 //! A handler can take its connection away from HTTP ([`takeover`]): WebSocket and Server-Sent
 //! Events write shared, ready bytes straight to the socket, and the HTTP machinery with its
-//! buffers is freed.
+//! buffers is freed. A handler that has to wait long for its answer can lay HTTP aside meanwhile
+//! ([`later`]), as long polls do.
 //!
 //! **Invariant:** a connection is counted from its accept until its last task has ended, taken
 //! over or not, and each runs in [`Shutdown::tasks`].
@@ -17,6 +18,7 @@ mod accept;
 mod admission;
 mod connection;
 mod http_io;
+pub mod later;
 pub mod stream;
 pub mod takeover;
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! `GET /v1/events`: polling, short and long.
 //!
 //! A poll follows the feed for as long as it waits: it is woken by the ring like any stream, and
-//! costs neither a thread nor a query meanwhile. A poller that comes back in time finds the ring
-//! still there, so steady polling does not touch the database at all.
+//! costs neither a thread nor a query meanwhile, and of HTTP only the socket ([`Later`]). A poller
+//! that comes back in time finds the ring still there, so steady polling does not touch the
+//! database at all.
 //!
 //! `snapshot=true` answers at once with the state and its cursor, which then takes the place of
 //! the one sent.
@@ -15,11 +16,15 @@ use poem::{
     http::{StatusCode, header},
 };
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use url::form_urlencoded;
 
 use super::{
-    registry::Transport,
+    listener::later::Later,
+    registry::{Connection, Transport},
     request::StreamRequest,
     sessions::{Opening, Sessions},
 };
@@ -50,6 +55,36 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 pub struct Poll {
     sessions: Arc<Sessions>,
     auth: Arc<Auth>,
+    room: Room,
+}
+
+/// What answers may hold, all of them together, until they are read: each has a bound, but clients
+/// that ask and don't read could be many.
+#[derive(Clone)]
+struct Room(Arc<Semaphore>);
+
+/// An answer that gives its room back when the last of it has left.
+struct Held {
+    body: Vec<u8>,
+    _taken: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Room {
+    fn hold(&self, body: Vec<u8>) -> Result<Bytes, Problem> {
+        let full = || {
+            let detail = "more is waiting to be read than this instance holds";
+            Problem::new(Code::Overloaded).detail(detail).retry_after_s(1)
+        };
+        let bytes = u32::try_from(body.len()).map_err(|_| full())?;
+        let taken = self.0.clone().try_acquire_many_owned(bytes).map_err(|_| full())?;
+        Ok(Bytes::from_owner(Held { body, _taken: taken }))
+    }
 }
 
 /// What polls have beside what all transports take.
@@ -61,7 +96,8 @@ struct Asked {
 
 impl Poll {
     pub fn new(sessions: Arc<Sessions>, auth: Arc<Auth>) -> Self {
-        Self { sessions, auth }
+        let bytes = sessions.settings().poll_answers_max_bytes.min(Semaphore::MAX_PERMITS);
+        Self { sessions, auth, room: Room(Arc::new(Semaphore::new(bytes))) }
     }
 
     async fn answer(&self, request: &Request) -> Result<Response, Problem> {
@@ -69,13 +105,26 @@ impl Poll {
         let query = request.uri().query().unwrap_or_default();
         let stream = StreamRequest::parse(query)?;
         let asked = Asked::parse(query)?;
-        let body = answer(&self.sessions, &identity, &stream, &asked).await?;
-        let response = Response::builder()
-            .status(StatusCode::OK)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::CACHE_CONTROL, "no-store");
-        Ok(response.body(body))
+        match answer(&self.sessions, &identity, &stream, asked).await? {
+            Outcome::Now(body) => Ok(ok(self.room.hold(body)?)),
+            Outcome::Later(waiting) => {
+                let room = self.room.clone();
+                let answer = async move {
+                    let body = waiting.answer().await.and_then(|body| room.hold(body));
+                    body.map_or_else(Problem::into_response, ok)
+                };
+                Ok(Later::attach(Response::default(), answer))
+            }
+        }
     }
+}
+
+fn ok(body: Bytes) -> Response {
+    let response = Response::builder()
+        .status(StatusCode::OK)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::CACHE_CONTROL, "no-store");
+    response.body(body)
 }
 
 impl Endpoint for Poll {
@@ -112,12 +161,19 @@ impl Asked {
     }
 }
 
+/// What becomes of a poll.
+enum Outcome {
+    Now(Vec<u8>),
+    /// There is nothing yet, and it waits.
+    Later(Box<Waiting>),
+}
+
 async fn answer(
     sessions: &Arc<Sessions>,
     identity: &Identity,
     request: &StreamRequest,
-    asked: &Asked,
-) -> Result<Vec<u8>, Problem> {
+    asked: Asked,
+) -> Result<Outcome, Problem> {
     identity.require(Scopes::EVENTS_READ)?;
     let client = identity.client_id;
     let opening = sessions.opening(client, request).await?;
@@ -126,11 +182,11 @@ async fn answer(
         if let Opening::At(Start::After(cursor)) = opening {
             sessions.comes_to(cursor.position).await?;
         }
-        return snapshot(sessions, client).await;
+        return Ok(Outcome::Now(snapshot(sessions, client).await?));
     }
     let start = match opening {
         Opening::At(Start::Live) => {
-            return Ok(Answer::at(sessions.hub().head()).into_json(sessions));
+            return Ok(Outcome::Now(Answer::at(sessions.hub().head()).into_body(sessions)));
         }
         Opening::At(start) => start,
         Opening::Unknown => {
@@ -139,29 +195,59 @@ async fn answer(
         }
     };
     let filter = sessions.resolve(client, request.filter).await?;
-    let subscriber = sessions.hub().subscribe(client, start, filter, Encoding::Json);
-    let answer = collect(sessions, identity, subscriber, asked).await?;
-    sessions.count_polled(answer.events, answer.bytes, answer.oldest_live);
-    Ok(answer.into_json(sessions))
+    let mut subscriber = sessions.hub().subscribe(client, start, filter, Encoding::Json);
+    let answer = Answer::at(subscriber.cursor());
+    let until = sessions.hub().head();
+    let first = subscriber.ready_batch(answer.budget(asked.limit), until).await;
+    if first.is_some() || asked.wait.is_zero() {
+        let answer = collect(sessions, &mut subscriber, answer, first, until, asked.limit).await?;
+        return Ok(Outcome::Now(answer.into_body(sessions)));
+    }
+    let counted = sessions.admit(Transport::Polling, identity)?;
+    let sessions = sessions.clone();
+    let lifetime_ms = identity.expires_at.since(sessions.clock.now()).max(0) as u64;
+    let wait = asked.wait.min(Duration::from_millis(lifetime_ms));
+    let Asked { limit, .. } = asked;
+    Ok(Outcome::Later(Box::new(Waiting { sessions, subscriber, answer, limit, wait, counted })))
 }
 
-/// What there is, or what comes while the poll waits. What comes in while it is answered waits for
-/// the next poll, so that a busy tenant can't keep one from its end.
-async fn collect(
-    sessions: &Arc<Sessions>,
-    identity: &Identity,
-    mut subscriber: Subscriber,
-    asked: &Asked,
-) -> Result<Answer, Problem> {
-    let mut answer = Answer::at(subscriber.cursor());
-    let mut until = sessions.hub().head();
-    let mut next = subscriber.ready_batch(answer.budget(asked.limit), until).await;
-    if next.is_none() && !asked.wait.is_zero() {
-        let _counted = sessions.admit(Transport::Polling, identity)?;
-        let budget = answer.budget(asked.limit);
-        next = wait(sessions, identity, &mut subscriber, budget, asked.wait).await;
-        until = sessions.hub().head();
+/// A poll that waits for events, no longer than its token holds and the instance stays.
+struct Waiting {
+    sessions: Arc<Sessions>,
+    subscriber: Subscriber,
+    /// Empty.
+    answer: Answer,
+    limit: u32,
+    wait: Duration,
+    counted: Connection,
+}
+
+impl Waiting {
+    async fn answer(self: Box<Self>) -> Result<Vec<u8>, Problem> {
+        let Self { sessions, mut subscriber, answer, limit, wait, counted } = *self;
+        let budget = answer.budget(limit);
+        let first = tokio::select! {
+            found = timeout(wait, subscriber.next_batch(budget)) => found.ok(),
+            () = sessions.shutdown.draining.cancelled() => None,
+        };
+        drop(counted);
+        let until = sessions.hub().head();
+        let answer = collect(&sessions, &mut subscriber, answer, first, until, limit).await?;
+        Ok(answer.into_body(&sessions))
     }
+}
+
+/// Adds what there is, from what was found first up to `until`. What comes in while a poll is
+/// answered waits for the next one, so that a busy tenant can't keep one from its end.
+async fn collect(
+    sessions: &Sessions,
+    subscriber: &mut Subscriber,
+    mut answer: Answer,
+    first: Option<Next>,
+    until: Cursor,
+    limit: u32,
+) -> Result<Answer, Problem> {
+    let mut next = first;
     while let Some(found) = next {
         match found {
             Next::Batch(batch) => answer.add(batch),
@@ -174,34 +260,18 @@ async fn collect(
             Next::Unavailable => return Err(Problem::new(Code::Overloaded).retry_after_s(1)),
             Next::Paused => {}
         }
-        if answer.events >= asked.limit || answer.bytes >= ANSWER_BYTES_MAX {
+        if answer.events >= limit || answer.bytes >= ANSWER_BYTES_MAX {
             return Ok(answer);
         }
         if subscriber.resume_cursor() >= until {
             return Ok(answer);
         }
-        next = subscriber.ready_batch(answer.budget(asked.limit), until).await;
+        next = subscriber.ready_batch(answer.budget(limit), until).await;
     }
     answer.has_more = false;
     // Past what the filter hid, too.
     answer.cursor = subscriber.cursor();
     Ok(answer)
-}
-
-/// Waits for events, no longer than the token holds and the instance stays.
-async fn wait(
-    sessions: &Arc<Sessions>,
-    identity: &Identity,
-    subscriber: &mut Subscriber,
-    budget: Budget,
-    wait: Duration,
-) -> Option<Next> {
-    let lifetime_ms = identity.expires_at.since(sessions.clock.now()).max(0) as u64;
-    let wait = wait.min(Duration::from_millis(lifetime_ms));
-    tokio::select! {
-        found = timeout(wait, subscriber.next_batch(budget)) => found.ok(),
-        () = sessions.shutdown.draining.cancelled() => None,
-    }
 }
 
 async fn snapshot(sessions: &Arc<Sessions>, client: ClientId) -> Result<Vec<u8>, Problem> {
@@ -264,7 +334,9 @@ impl Answer {
         }
     }
 
-    fn into_json(self, sessions: &Sessions) -> Vec<u8> {
+    /// The body; its events count as delivered.
+    fn into_body(self, sessions: &Sessions) -> Vec<u8> {
+        sessions.count_polled(self.events, self.bytes, self.oldest_live);
         const AROUND_BYTES: usize = 128;
         let mut body = Vec::with_capacity(self.bytes + AROUND_BYTES);
         body.extend_from_slice(b"{\"events\":[");
@@ -277,5 +349,24 @@ impl Answer {
         // Writing into a vector does not fail; a cursor needs no escaping.
         let _ = write!(body, "],\"cursor\":\"{cursor}\",\"has_more\":{}}}", self.has_more);
         body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_nobody_has_read_yet_have_a_bound_in_common() {
+        let room = Room(Arc::new(Semaphore::new(150)));
+        let mut first = room.hold(vec![1; 100]).unwrap();
+        let written = first.split_to(99);
+        drop(written);
+        let full = room.hold(vec![2; 100]).unwrap_err();
+        assert_eq!((full.code(), full.status()), (Code::Overloaded, 503));
+        let small = room.hold(vec![3; 50]).unwrap();
+        drop(first);
+        assert_eq!(room.hold(vec![2; 100]).unwrap(), vec![2; 100]);
+        drop(small);
     }
 }

@@ -24,6 +24,9 @@ pub struct DeliverySettings {
     /// Bytes of events written to a connection at once (default 256 KiB). What is beyond that
     /// waits in the ring, where it costs nothing.
     pub write_bytes_max: usize,
+    /// Bytes of polls' answers that are not read yet, of all clients together (default 256 MiB). A
+    /// poll that would go beyond gets `503` and `Retry-After`; it loses nothing by that.
+    pub poll_answers_max_bytes: usize,
     /// Milliseconds that a write may stand still before the client counts as too slow and is
     /// disconnected (default 30,000); one write may take four times as long in all. It may come
     /// back with its cursor.
@@ -43,6 +46,7 @@ impl Default for DeliverySettings {
             connections_max: 50_000,
             connections_per_tenant_max: 10_000,
             write_bytes_max: 256 << 10,
+            poll_answers_max_bytes: 256 << 20,
             slow_consumer_timeout_ms: 30_000,
             drain_spread_ms: 5_000,
             sse_retry_ms: 2_000,

@@ -100,20 +100,23 @@ impl Eraser {
         }
     }
 
-    /// Works off what is on the list; `true` when there may be more.
+    /// Tries each person on the list once, so that those who can't be erased yet keep nobody else
+    /// from it; `true` when there may be more.
     async fn work_off(&self) -> Result<bool, QueryError> {
-        let list = self.queries.erasing(PERSONS_AT_ONCE).await?;
-        if list.is_empty() {
-            return Ok(false);
-        }
-        sleep(SETTLE).await;
         let mut done = 0;
-        for Erasing { client, erasure } in &list {
-            match self.erase(*client, erasure).await {
-                Ok(()) => done += 1,
-                Err(error) => {
-                    let client_id = client.0;
-                    warn!(client_id, %error, "a person is not erased entirely yet: tries again");
+        let mut tried = None;
+        loop {
+            let list = self.queries.erasing(tried, PERSONS_AT_ONCE).await?;
+            let Some(last) = list.last() else { break };
+            tried = Some((last.client, last.conversation));
+            sleep(SETTLE).await;
+            for Erasing { client, erasure, .. } in &list {
+                match self.erase(*client, erasure).await {
+                    Ok(()) => done += 1,
+                    Err(error) => {
+                        let client_id = client.0;
+                        warn!(client_id, %error, "a person is not erased entirely yet: tries again");
+                    }
                 }
             }
         }

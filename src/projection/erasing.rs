@@ -214,15 +214,29 @@ pub(super) fn is_erased(
 #[derive(Debug, Clone, PartialEq)]
 pub struct Erasing {
     pub client: ClientId,
+    /// Under which they are on the list.
+    pub conversation: ConversationId,
     pub erasure: Erasure,
 }
 
-pub(super) fn erasing(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Erasing>> {
+/// In order, from behind `after` on.
+pub(super) fn erasing(
+    connection: &Connection,
+    after: Option<(ClientId, ConversationId)>,
+    limit: usize,
+) -> rusqlite::Result<Vec<Erasing>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let (client, conversation) =
+        after.map_or((-1, 0), |(client, id)| (i64::from(client.0), i64::from(id.0)));
     connection
-        .prepare_cached("SELECT client, erasure FROM erasing LIMIT ?1")?
-        .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            let erasure = row.get::<_, Json<Erasure>>(1)?.0;
-            Ok(Erasing { client: ClientId(row.get(0)?), erasure })
+        .prepare_cached(
+            "SELECT client, conversation, erasure FROM erasing \
+             WHERE (client, conversation) > (?1, ?2) ORDER BY client, conversation LIMIT ?3",
+        )?
+        .query_map((client, conversation, limit), |row| {
+            let erasure = row.get::<_, Json<Erasure>>(2)?.0;
+            let (client, conversation) = (ClientId(row.get(0)?), ConversationId(row.get(1)?));
+            Ok(Erasing { client, conversation, erasure })
         })?
         .collect()
 }

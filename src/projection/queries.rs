@@ -458,9 +458,14 @@ impl Queries {
         self.read(move |db| erasing::is_erased(db, (client, id))).await
     }
 
-    /// Persons of whom streams and media are still to be deleted, at most `limit`.
-    pub async fn erasing(&self, limit: usize) -> Result<Vec<Erasing>, QueryError> {
-        self.read(move |db| erasing::erasing(db, limit)).await
+    /// Persons of whom streams and media are still to be deleted, at most `limit`, from behind
+    /// `after` on.
+    pub async fn erasing(
+        &self,
+        after: Option<(ClientId, ConversationId)>,
+        limit: usize,
+    ) -> Result<Vec<Erasing>, QueryError> {
+        self.read(move |db| erasing::erasing(db, after, limit)).await
     }
 
     /// Identities that are known to be erased, newest first, at most `limit`.

@@ -124,10 +124,6 @@ async fn every_peer_sees_the_same_facts_with_the_same_cursors() {
     };
     let mut python = Command::new(tools.join("venv/bin/python"));
     python.arg(peers.join("websockets_peer.py")).args(arguments);
-    let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-    std::fs::create_dir_all(&shots).expect("a folder");
-    let mut chromium = node("chromium.mjs");
-    chromium.arg(&shots);
 
     let expected = facts(&polling(&base, &token, &cursor).await);
     assert_eq!(expected.iter().filter(|(_, kind)| kind == "new_message").count(), 17);
@@ -141,7 +137,7 @@ async fn every_peer_sees_the_same_facts_with_the_same_cursors() {
     for (peer, events) in seen {
         assert_eq!(facts(&events), expected, "{peer}");
     }
-    let browser = run_peer(chromium).await;
+    let browser = run_peer(node("chromium.mjs")).await;
     for via in ["websocket", "eventsource"] {
         let events: Vec<Value> =
             browser.iter().filter(|event| event["via"] == via).cloned().collect();

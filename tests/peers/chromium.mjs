@@ -1,11 +1,10 @@
-// Chromium as a peer: its own WebSocket and EventSource, and the page at `/`.
-// Usage: node chromium.mjs BASE TOKEN CURSOR END FOLDER
-// Prints `{via, id, type}` a line; screenshots of the page go to FOLDER.
+// Chromium as a peer: its own WebSocket and EventSource, from the page at `/` (the console itself is
+// proved in web/e2e). Usage: node chromium.mjs BASE TOKEN CURSOR END. Prints `{via, id, type}` a line.
 import { createRequire } from "node:module";
 const require = createRequire(`${process.env.CONDORITO_TEST_TOOLS}/node/`);
 const { chromium } = require("playwright-core");
 
-const [base, token, cursor, end, folder] = process.argv.slice(2);
+const [base, token, cursor, end] = process.argv.slice(2);
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -16,18 +15,7 @@ const problems = [];
 page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
 page.on("pageerror", (error) => problems.push(String(error)));
 
-// The page itself, over each transport, from the snapshot.
-for (const transport of ["ws", "sse", "poll"]) {
-  await page.goto(`${base}/`);
-  await page.evaluate((name) => localStorage.setItem("condorito.transport", name), transport);
-  await page.goto("about:blank");
-  await page.goto(`${base}/#token=${token}`);
-  const colour = transport === "poll" ? "disconnected" : "connected";
-  await page.waitForSelector(`#indicator[data-state=${colour}]`, { timeout: 15000 });
-  await page.waitForFunction((wanted) => document.querySelector("#conversations")?.textContent.includes(wanted), end, { timeout: 15000 });
-  await page.screenshot({ path: `${folder}/console-${transport}.png` });
-}
-
+await page.goto(`${base}/`);
 // The browser's own WebSocket and EventSource, from the cursor.
 const seen = await page.evaluate(async ({ token, cursor, end }) => {
   const isEnd = (event) => event.type === "new_message" && event.data.message.text === end;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests talk to, into the folder given; does nothing where it is there already.
-# Debian packages: Chromium, Prometheus (with promtool), Node. The rest goes below the folder.
+# Debian packages: Chromium, Prometheus (with promtool), nginx. The rest goes below the folder.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?usage: install.sh FOLDER}
@@ -12,7 +12,7 @@ packages=()
 command -v chromium >/dev/null || packages+=(chromium)
 command -v promtool >/dev/null || packages+=(prometheus)
 command -v curl >/dev/null || packages+=(curl)
-command -v node >/dev/null || packages+=(nodejs npm)
+command -v nginx >/dev/null || packages+=(nginx-light)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
 if [ ${#packages[@]} -gt 0 ]; then
   echo "installing: ${packages[*]}"
@@ -48,6 +48,9 @@ if ! has_python2 && [ ! -e "$folder/python2.log" ]; then
   has_python2 ||
     echo "there is none: the Autobahn test will be SKIPPED (see $folder/python2.log)" >&2
 fi
+
+"$here/node.sh" "$folder"
+export PATH="$folder/bin:$PATH"
 
 # The stamps hold the list that was installed, so that a changed list installs again.
 if ! cmp -s "$here/requirements.txt" "$folder/venv/requirements.txt"; then

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, uri::Scheme};
+use http::{HeaderValue, Method, Version, header, uri::Scheme};
 use http_body_util::combinators::BoxBody;
 use hyper::{
     body::{Body as _, Incoming},
@@ -34,6 +34,7 @@ use super::{
     ListenerSettings,
     admission::Admitted,
     http_io::HttpIo,
+    later::{Later, Waiting},
     stream::Stream,
     takeover::{Accepted, Taken, Takeover},
 };
@@ -88,20 +89,41 @@ impl Server {
         });
     }
 
-    /// HTTP, and then who takes the connection over, if somebody does. Each stage is boxed: what
-    /// HTTP needs is freed while a taken-over connection lives.
+    /// HTTP, and then who takes the connection over, if somebody does; HTTP again after an answer
+    /// that came later. Each stage is boxed: what HTTP needs is freed meanwhile.
     async fn serve(&self, stream: Stream, remote: SocketAddr) {
-        let http: BoxFuture<'_, _> = Box::pin(self.serve_http(stream, remote));
-        let Some((accepted, taken)) = http.await else { return };
-        let takeover: BoxFuture<'_, _> = Box::pin(accepted.run(taken));
-        takeover.await;
+        let mut connection = Taken { stream, read_ahead: Bytes::new() };
+        let mut requests = 0;
+        loop {
+            let http: BoxFuture<'_, _> = Box::pin(self.serve_http(connection, remote, requests));
+            let Some((detour, taken, served)) = http.await else { return };
+            requests = served;
+            let detour: BoxFuture<'_, _> = match detour {
+                Detour::Takeover(accepted) => Box::pin(async {
+                    accepted.run(taken).await;
+                    None
+                }),
+                Detour::Later(waiting) => {
+                    let stall = self.0.settings.write_stall_timeout();
+                    Box::pin(waiting.run(taken, &self.0.shutdown, stall))
+                }
+            };
+            let Some(back) = detour.await else { return };
+            connection = back;
+        }
     }
 
-    /// `None` when the connection has ended.
-    async fn serve_http(&self, stream: Stream, remote: SocketAddr) -> Option<(Accepted, Taken)> {
+    /// Serves requests on a connection that has had `requests` of them. Answers what comes next,
+    /// and how many there were then; `None` when the connection has ended.
+    async fn serve_http(
+        &self,
+        connection: Taken,
+        remote: SocketAddr,
+        requests: u64,
+    ) -> Option<(Detour, Taken, u64)> {
         let settings = &self.0.settings;
-        let exchange = Arc::new(Exchange::new());
-        let io = HttpIo::new(stream, exchange.clone(), settings.write_stall_timeout());
+        let exchange = Arc::new(Exchange::new(requests));
+        let io = HttpIo::new(connection, exchange.clone(), settings.write_stall_timeout());
         let service = HttpService {
             server: self.clone(),
             remote: RemoteAddr(Addr::SocketAddr(remote)),
@@ -112,10 +134,10 @@ impl Server {
         let outcome = tokio::select! {
             biased;
             () = draining.cancelled() => None,
-            accepted = ended_or_taken_over(&mut connection, &exchange) => Some(accepted),
+            detour = ended_or_taken_over(&mut connection, &exchange) => Some(detour),
         };
-        let accepted = match outcome {
-            Some(accepted) => accepted,
+        let detour = match outcome {
+            Some(detour) => detour,
             None => {
                 Pin::new(&mut connection).graceful_shutdown();
                 let rest = ended_or_taken_over(&mut connection, &exchange);
@@ -123,10 +145,10 @@ impl Server {
             }
         }?;
         let parts = connection.into_parts();
-        let stream = parts.io.into_inner().into_stream();
+        let (stream, unread) = parts.io.into_inner().into_parts();
         // Copied, so that hyper's buffer does not live on behind a few bytes or none.
-        let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
-        Some((accepted, Taken { stream, read_ahead }))
+        let read_ahead = Bytes::from([&*parts.read_buf, &*unread].concat());
+        Some((detour, Taken { stream, read_ahead }, exchange.requests.load(Relaxed)))
     }
 
     fn builder(&self, exchange: &Arc<Exchange>) -> http1::Builder {
@@ -146,12 +168,18 @@ impl Server {
     }
 }
 
+/// What follows HTTP on a connection.
+enum Detour {
+    Takeover(Accepted),
+    Later(Waiting),
+}
+
 /// Drives HTTP until the connection ends (`None`) or a response takes it over and all that was
 /// answered before has left.
 async fn ended_or_taken_over(
     connection: &mut http1::Connection<TokioIo<HttpIo>, HttpService>,
     exchange: &Exchange,
-) -> Option<Accepted> {
+) -> Option<Detour> {
     poll_fn(|cx| {
         if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(cx) {
             if let Err(error) = ended {
@@ -162,8 +190,8 @@ async fn ended_or_taken_over(
         if !exchange.flushed.load(Relaxed) {
             return Poll::Pending;
         }
-        match exchange.takeover.lock().take() {
-            Some(accepted) => Poll::Ready(Some(accepted)),
+        match exchange.detour.lock().take() {
+            Some(detour) => Poll::Ready(Some(detour)),
             None => Poll::Pending,
         }
     })
@@ -176,16 +204,16 @@ pub(super) struct Exchange {
     requests: AtomicU64,
     /// Whether all that hyper has answered so far has left.
     flushed: AtomicBool,
-    takeover: Mutex<Option<Accepted>>,
+    detour: Mutex<Option<Detour>>,
 }
 
 impl Exchange {
-    fn new() -> Self {
+    fn new(requests: u64) -> Self {
         Self {
             bytes_read: AtomicU64::new(0),
-            requests: AtomicU64::new(0),
+            requests: AtomicU64::new(requests),
             flushed: AtomicBool::new(true),
-            takeover: Mutex::new(None),
+            detour: Mutex::new(None),
         }
     }
 
@@ -217,23 +245,42 @@ impl hyper::service::Service<hyper::Request<Incoming>> for HttpService {
         let exchange = self.exchange.clone();
         Box::pin(async move {
             let may_be_taken_over = request.body().is_end_stream();
+            let keeps_alive = keeps_alive(&request);
+            let has_no_answer_body = request.method() == Method::HEAD;
             let request = (request, server.0.local_address.clone(), remote, Scheme::HTTP).into();
             let answer = server.0.endpoint.get_response(request);
             let timeout = server.settings().request_timeout();
             let Ok(mut response) = tokio::time::timeout(timeout, answer).await else {
                 return Ok(timed_out().into());
             };
-            match Takeover::detach(&mut response) {
-                // The rest of a body would be taken for the other protocol's first bytes.
-                Some(_) if !may_be_taken_over => Ok(with_body().into()),
-                Some(accepted) => {
-                    *exchange.takeover.lock() = Some(accepted);
-                    pending().await
+            let detour = match Later::detach(&mut response, keeps_alive) {
+                // The rest of a body would be taken for the next request.
+                Some(waiting) if !may_be_taken_over || has_no_answer_body => {
+                    return Ok(waiting.here().await.into());
                 }
-                None => Ok(response.into()),
-            }
+                Some(waiting) => Detour::Later(waiting),
+                None => match Takeover::detach(&mut response) {
+                    // Or for the other protocol's first bytes.
+                    Some(_) if !may_be_taken_over => return Ok(with_body().into()),
+                    Some(accepted) => Detour::Takeover(accepted),
+                    None => return Ok(response.into()),
+                },
+            };
+            *exchange.detour.lock() = Some(detour);
+            pending().await
         })
     }
+}
+
+/// Whether the connection may take another request after this one. Clients of HTTP/1.0 come
+/// anew.
+fn keeps_alive(request: &hyper::Request<Incoming>) -> bool {
+    let says_close = |value: &HeaderValue| {
+        let mut tokens = value.as_bytes().split(|byte| *byte == b',');
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
+    };
+    request.version() == Version::HTTP_11
+        && !request.headers().get_all(header::CONNECTION).iter().any(says_close)
 }
 
 fn timed_out() -> Response {

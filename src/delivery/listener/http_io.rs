@@ -9,15 +9,18 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
 };
 
-use super::{connection::Exchange, stream::Stream};
+use super::{connection::Exchange, stream::Stream, takeover::Taken};
 
 pub(super) struct HttpIo {
     stream: Stream,
+    /// What was read from the stream already.
+    read_ahead: Bytes,
     exchange: Arc<Exchange>,
     write_stall_timeout: Duration,
     /// Runs while a write waits for the peer. Allocated only then.
@@ -26,15 +29,17 @@ pub(super) struct HttpIo {
 
 impl HttpIo {
     pub(super) fn new(
-        stream: Stream,
+        taken: Taken,
         exchange: Arc<Exchange>,
         write_stall_timeout: Duration,
     ) -> Self {
-        Self { stream, exchange, write_stall_timeout, write_stall: None }
+        let Taken { stream, read_ahead } = taken;
+        Self { stream, read_ahead, exchange, write_stall_timeout, write_stall: None }
     }
 
-    pub(super) fn into_stream(self) -> Stream {
-        self.stream
+    /// The stream, with what was read and not handed on.
+    pub(super) fn into_parts(self) -> (Stream, Bytes) {
+        (self.stream, self.read_ahead)
     }
 
     fn watch(
@@ -62,6 +67,12 @@ impl AsyncRead for HttpIo {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.read_ahead.is_empty() {
+            let length = this.read_ahead.len().min(buffer.remaining());
+            buffer.put_slice(&this.read_ahead.split_to(length));
+            this.exchange.count_read(length);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
         this.exchange.count_read(buffer.filled().len() - before);

@@ -81,7 +81,8 @@ impl Accepted {
     }
 }
 
-fn head(response: &Response) -> Bytes {
+/// A response's head, as it goes over the wire.
+pub(super) fn head(response: &Response) -> Bytes {
     let status = response.status();
     let mut head = String::with_capacity(512);
     let reason = status.canonical_reason().unwrap_or("");

@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{
+    later::Later,
     takeover::{Taken, Takeover},
     *,
 };
@@ -47,6 +48,17 @@ fn echo() -> Response {
     })
 }
 
+/// Answers when the gate opens, without HTTP meanwhile.
+#[handler]
+fn later(gate: Data<&Arc<Notify>>) -> Response {
+    let gate = gate.clone();
+    let lent = Response::builder().header("x-lent", "1").header("x-own", "0").finish();
+    Later::attach(lent, async move {
+        gate.notified().await;
+        Response::builder().status(http::StatusCode::ACCEPTED).header("x-own", "2").body("later")
+    })
+}
+
 struct Running {
     address: SocketAddr,
     shutdown: Shutdown,
@@ -62,6 +74,7 @@ fn start(settings: ListenerSettings) -> Running {
     let routes = Route::new()
         .at("/hello", get(hello))
         .at("/slow", get(slow))
+        .at("/later", get(later).post(later))
         .at("/echo", get(echo).post(echo))
         .at("/length", post(body_length))
         .data(gate.clone());
@@ -257,4 +270,109 @@ async fn a_request_that_takes_too_long_is_answered_for() {
     client.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
     let answer = read_to_end(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("took too long"), "{answer}");
+}
+
+const LATER: &[u8] = b"GET /later HTTP/1.1\r\nhost: x\r\n\r\n";
+
+#[tokio::test]
+async fn an_answer_that_comes_later_leaves_the_connection_to_the_next_request() {
+    let server = start(ListenerSettings::default());
+    let mut client = server.connect().await;
+    for _ in 0..2 {
+        client.write_all(LATER).await.expect("written");
+        server.gate.notify_one();
+        let answer = read_until(&mut client, "later").await;
+        assert!(answer.starts_with("HTTP/1.1 202 Accepted\r\ndate: "), "{answer}");
+        for line in ["x-lent: 1", "x-own: 2", "content-length: 5"] {
+            assert!(answer.contains(&format!("{line}\r\n")), "{line} in {answer}");
+        }
+        assert!(!answer.contains("x-own: 0") && !answer.contains("connection: close"), "{answer}");
+        client.write_all(REQUEST).await.expect("written");
+        read_until(&mut client, "hello").await;
+    }
+    server.stop().await;
+    assert_eq!(read_to_end(&mut client).await, "", "an idle connection is closed by the drain");
+}
+
+#[tokio::test]
+async fn requests_sent_meanwhile_are_answered_afterwards_in_their_order() {
+    let server = start(ListenerSettings::default());
+    let mut client = server.connect().await;
+    // Two with the first one, one while it waits, more than is read ahead in all.
+    let long = format!("GET /hello HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "y".repeat(3_000));
+    client.write_all(&[LATER, REQUEST, LATER].concat()).await.expect("written");
+    client.write_all(&[long.as_bytes(), long.as_bytes()].concat()).await.expect("written");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.gate.notify_one();
+    let first = read_until(&mut client, "hello").await;
+    assert!(first.starts_with("HTTP/1.1 202 ") && first.contains("later"), "{first}");
+    server.gate.notify_one();
+    let rest = read_until(&mut client, "hello").await + &read_until(&mut client, "hello").await;
+    assert!(rest.starts_with("HTTP/1.1 202 "), "{rest}");
+    assert_eq!(rest.matches("HTTP/1.1 200 OK").count(), 2, "{rest}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_wants_no_further_request_gets_none() {
+    let server = start(ListenerSettings::default());
+    for request in [
+        "GET /later HTTP/1.0\r\nhost: x\r\n\r\n",
+        "GET /later HTTP/1.1\r\nhost: x\r\nconnection: x, Close\r\n\r\n",
+    ] {
+        let mut client = server.connect().await;
+        client.write_all(request.as_bytes()).await.expect("written");
+        server.gate.notify_one();
+        let answer = read_to_end(&mut client).await;
+        assert!(answer.contains("connection: close\r\n") && answer.ends_with("later"), "{answer}");
+    }
+    // Where HTTP must keep the connection, it answers all the same: HEAD, and a body.
+    let mut client = server.connect().await;
+    client.write_all(b"HEAD /later HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
+    server.gate.notify_one();
+    let answer = read_until(&mut client, "\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 202 ") && answer.contains("x-lent: 1"), "{answer}");
+    let post = b"POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+    client.write_all(post).await.expect("written");
+    server.gate.notify_one();
+    let answer = read_until(&mut client, "later").await;
+    assert!(answer.starts_with("HTTP/1.1 202 ") && answer.contains("x-lent: 1"), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_answer_is_awaited_is_let_go_of() {
+    let server = start(ListenerSettings::default());
+    let mut client = server.connect().await;
+    client.write_all(LATER).await.expect("written");
+    // Until the handler's future holds the gate, which the routes hold too.
+    let before = Arc::strong_count(&server.gate);
+    let waits = || Arc::strong_count(&server.gate) > before;
+    let held = async {
+        while !waits() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), held).await.expect("it waits");
+    drop(client);
+    let gone = async {
+        while waits() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("it is dropped");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_while_the_server_drains_is_the_last_one() {
+    let server = start(ListenerSettings::default());
+    let mut client = server.connect().await;
+    client.write_all(LATER).await.expect("written");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.shutdown.draining.cancel();
+    server.gate.notify_one();
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("later"), "{answer}");
+    server.stop().await;
 }

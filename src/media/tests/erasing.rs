@@ -6,10 +6,12 @@ use crate::{
     command::CommandError,
     domain::{
         conversation::Conversation,
+        event::Erasure,
         intake::IntakeStatus,
         message::MessageStatus,
         stats::{Counts, Stats},
     },
+    erasure::HolderError,
     projection::{queries::ConversationFilter, rebuild::rebuild},
 };
 
@@ -111,7 +113,7 @@ async fn purged(here: &Instance) {
     let waiting = async {
         loop {
             projected.mark_unchanged();
-            if here.queries.erasing(10).await.expect("read").is_empty() {
+            if here.queries.erasing(None, 10).await.expect("read").is_empty() {
                 return;
             }
             projected.changed().await.expect("projected");
@@ -305,7 +307,7 @@ async fn an_erasure_that_was_broken_off_is_finished_after_the_start() {
     // And once more when all was done.
     here.log.append(vec![late]).await.expect("appended");
     here.come_up().await;
-    assert_eq!(here.queries.erasing(10).await.expect("read").len(), 1);
+    assert_eq!(here.queries.erasing(None, 10).await.expect("read").len(), 1);
     here.stop().await;
     let here = Instance::start(folder.path(), &provider).await.erases();
     purged(&here).await;
@@ -376,4 +378,54 @@ async fn a_medium_that_is_being_fetched_while_its_sender_is_erased_is_not_kept()
     tokio::time::timeout(PATIENCE, untouched).await.expect("nothing is kept");
     here.stop().await;
     nothing_of_her_in(folder.path());
+}
+
+/// Does it for the one with this conversation only.
+struct Stubborn {
+    does_it_for: ConversationId,
+}
+
+#[async_trait]
+impl Holder for Stubborn {
+    async fn erase(&self, _client: ClientId, erasure: &Erasure) -> Result<(), HolderError> {
+        match erasure.conversations.contains(&self.does_it_for) {
+            true => Ok(()),
+            false => Err(HolderError { reason: "not now".to_owned() }),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_can_not_be_erased_yet_keep_nobody_else_from_it() {
+    const PERSONS: usize = 40;
+    let folder = folder();
+    let provider = Arc::new(FakeProvider::default());
+    let here = Instance::start(folder.path(), &provider).await;
+    let mut all = Vec::new();
+    for number in 0..PERSONS {
+        let contact = person(&format!("+346000001{number:02}"), "Somebody");
+        let key = format!("somebody{number}");
+        here.take_in(CLIENT, vec![text(&contact, &key, "hola")]).await;
+        all.push(conversation_of(&here, &key).await);
+    }
+    here.clock.advance_ms(10_000);
+    for &id in &all {
+        here.commands.erase_personal_data(CLIENT, &actor(), id).await.expect("erased");
+    }
+    here.come_up().await;
+    let last = *all.last().expect("somebody");
+    let here = here.erases_with(vec![Arc::new(Stubborn { does_it_for: last })]);
+    let mut projected = here.queries.projected();
+    let done = async {
+        loop {
+            projected.mark_unchanged();
+            let list = here.queries.erasing(None, 100).await.expect("read");
+            if list.iter().all(|one| one.conversation != last) {
+                return list.len();
+            }
+            projected.changed().await.expect("projected");
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, done).await.expect("in time"), PERSONS - 1);
+    here.stop().await;
 }

@@ -32,7 +32,7 @@ use crate::{
         message::{Direction, Media as MessageMedia, Message, MessageKind, ProviderError},
         time::Timestamp,
     },
-    erasure::Eraser,
+    erasure::{Eraser, Holder},
     event_log::{EventLog, sqlite::SqliteLog},
     gateway::outbound::{
         Accepted, Account, Line, Lines, MediaDownload, MediaSource, MediaUpload, Outbound,
@@ -280,11 +280,15 @@ impl Instance {
     }
 
     fn erases(self) -> Self {
+        self.erases_with(Vec::new())
+    }
+
+    fn erases_with(self, holders: Vec<Arc<dyn Holder>>) -> Self {
         let eraser = Eraser {
             queries: self.queries.clone(),
             commands: self.commands.clone(),
             media: self.store.clone(),
-            holders: Vec::new(),
+            holders,
         };
         eraser.start(&self.shutdown);
         self

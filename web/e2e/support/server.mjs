@@ -55,8 +55,13 @@ export class Server {
   static async start(settings = {}) {
     const folder = await mkdtemp(join(tmpdir(), 'condorito-e2e-'));
     const server = new Server(folder, await freePort(), await freePort(), settings);
-    await server.startProvider();
-    await server.startAgain();
+    try {
+      await server.startProvider();
+      await server.startAgain();
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
     return server;
   }
 
