@@ -61,7 +61,7 @@ test('what is sent shows at once, stands once, and its ticks only advance', asyn
     'GET',
     `/v1/conversations/${id}/messages`,
   );
-  expect(history.body.messages.filter(({ text }) => text === 'Va en camino')).toHaveLength(1);
+  expect(history.messages.filter(({ text }) => text === 'Va en camino')).toHaveLength(1);
 });
 
 test('a failure says why, and the message can be sent again', async ({ backend, open }) => {
@@ -123,8 +123,11 @@ test('conversations are read when seen', async ({ backend, open }) => {
   await row(page, 'Sara Gil').click();
   await expect(row(page, 'Sara Gil').locator('.badge')).toHaveCount(0);
   const id = await backend.conversationOf(phone);
-  const { body } = await backend.api<{ unread_count: number }>('GET', `/v1/conversations/${id}`);
-  expect(body.unread_count).toBe(0);
+  const { unread_count } = await backend.api<{ unread_count: number }>(
+    'GET',
+    `/v1/conversations/${id}`,
+  );
+  expect(unread_count).toBe(0);
 });
 
 test('the reader who went up stays there, and is told of new messages', async ({
@@ -182,11 +185,11 @@ test('media, places, contacts, replies and reactions are shown', async ({ backen
   await compose(page).press('Enter');
   await expect.poll(() => status(page, '¿Cuál prefiere?')).toMatch(ARRIVED);
   const id = await backend.conversationOf(phone);
-  const { body } = await backend.api<{ messages: { text: string; wa_message_id: string }[] }>(
+  const { messages } = await backend.api<{ messages: { text: string; wa_message_id: string }[] }>(
     'GET',
     `/v1/conversations/${id}/messages`,
   );
-  const asked = body.messages.find(({ text }) => text === '¿Cuál prefiere?')!.wa_message_id;
+  const asked = messages.find(({ text }) => text === '¿Cuál prefiere?')!.wa_message_id;
   await backend.writes(phone, 'Inés Vega', {
     type: 'text',
     text: { body: 'La azul' },

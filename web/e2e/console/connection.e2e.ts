@@ -12,10 +12,10 @@ test('after kill -9 and a restart the page catches up, nothing missing or double
   const page = await open(`/chat/${await backend.conversationOf(phone)}`);
   await expect(bubble(page, 'línea 0 fin')).toBeVisible();
   for (let n = 1; n <= 10; n++) await backend.writes(phone, 'Fénix', `línea ${n} fin`);
-  await backend.killServer();
+  await backend.server.kill();
   const indicator = page.locator('.indicator');
   await expect(indicator).toHaveAttribute('data-level', /connecting|error/);
-  await backend.startServer();
+  await backend.server.startAgain();
   // Written before the page is back.
   for (let n = 11; n <= 30; n++) await backend.writes(phone, 'Fénix', `línea ${n} fin`);
   await live(page);

@@ -39,7 +39,7 @@ test('the bot is switched, and shows what others switch', async ({ backend, open
   await expect(bot).toHaveAttribute('aria-checked', 'true');
   await bot.click();
   await expect(bot).toHaveAttribute('aria-checked', 'false');
-  expect((await backend.api('GET', '/v1/bot/status')).body).toMatchObject({ status: 'paused' });
+  expect(await backend.api('GET', '/v1/bot/status')).toMatchObject({ status: 'paused' });
   await backend.api('PUT', '/v1/bot/status', { status: 'active' });
   await expect(bot).toHaveAttribute('aria-checked', 'true');
 });

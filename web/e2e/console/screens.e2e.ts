@@ -20,6 +20,12 @@ const CUSTOMERS: [phone: string, name: string, texts: string[]][] = [
   ['573150000006', 'Óscar Yesid Niño', ['¿Me mandan la guía, por favor?']],
 ];
 
+const GREETINGS: Record<string, string> = {
+  light: 'Quedo pendiente 🙌',
+  dark: '¿Me confirma, por favor?',
+  phone: 'Mil gracias',
+};
+
 /** A tenant with something to see. */
 async function furnish(backend: Backend): Promise<number> {
   for (const [phone, name, texts] of CUSTOMERS) {
@@ -49,15 +55,21 @@ async function furnish(backend: Backend): Promise<number> {
       ],
     },
   });
+  await pause(700);
   await backend.faults({ error_permille: 1_000, error_codes: [131_026] });
   await send({ text: '¿Le llegó bien?' });
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await pause(700);
   await backend.faults({});
   await backend.api('PATCH', `/v1/conversations/${id}`, {
     assigned_to: 'agente',
     labels: ['mayorista'],
   });
   return id;
+}
+
+/** For what has been queued to be with the provider. */
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 /** A bulk that is under way while it is looked at. */
@@ -107,8 +119,8 @@ for (const { look, options } of LOOKS) {
     test(`the pages, ${look}`, async ({ backend, open, page: signIn }) => {
       const id = await (furnished ??= furnish(backend));
       // The bulk of the look before has pushed them down.
-      for (const [phone, name, texts] of CUSTOMERS.toReversed()) {
-        await backend.writes(phone, name, texts[texts.length - 1]);
+      for (const [phone, name] of CUSTOMERS.toReversed()) {
+        await backend.writes(phone, name, GREETINGS[look]);
       }
       await signIn.goto(backend.url);
       await expect(signIn.getByLabel('Token de acceso')).toBeVisible();

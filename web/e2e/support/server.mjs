@@ -19,6 +19,7 @@ const SCOPES =
   'events:read messages:read messages:write bulk:write bot:write ingest:write tenant:write';
 
 export const CLIENT_ID = 1;
+export const PHONE_NUMBER_ID = 'e2e-number';
 
 /** A port that nobody has at the moment. */
 export async function freePort() {
@@ -87,7 +88,7 @@ export class Server {
       CONDORITO_WHATSAPP_CLOUD__VERIFY_TOKEN: 'e2e',
       CONDORITO_WHATSAPP_CLOUD__ACCESS_TOKEN: 'e2e',
       CONDORITO_WHATSAPP_CLOUD__GRAPH_URL: `http://127.0.0.1:${this.providerPort}`,
-      CONDORITO_TENANTS: `[{client_id=${CLIENT_ID},phone_number_ids=["e2e-number"],waba_ids=["e2e-account"]}]`,
+      CONDORITO_TENANTS: `[{client_id=${CLIENT_ID},phone_number_ids=["${PHONE_NUMBER_ID}"],waba_ids=["e2e-account"]}]`,
       CONDORITO_LOGGING__FILTER: 'warn',
     };
   }
@@ -182,6 +183,18 @@ export class Server {
     }));
     await this.call('POST', '/v1/ingest/messages', { messages });
     return texts;
+  }
+
+  /** Posts a webhook of the Cloud API, signed as Meta does. */
+  async postWebhook(payload) {
+    const body = JSON.stringify(payload);
+    const signature = createHmac('sha256', this.#appSecret).update(body).digest('hex');
+    const answer = await fetch(`${this.url}/webhooks/whatsapp`, {
+      method: 'POST',
+      headers: { 'X-Hub-Signature-256': `sha256=${signature}` },
+      body,
+    });
+    if (!answer.ok) throw new Error(`webhook: ${answer.status} ${await answer.text()}`);
   }
 
   /** What goes wrong at the provider from now on. */

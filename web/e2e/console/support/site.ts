@@ -3,16 +3,16 @@
  * Content-Security-Policy and a nonce per answer, and everything else from a server behind it.
  */
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
-import { extname, join, normalize } from 'node:path';
+import { extname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { createGzip } from 'node:zlib';
+import { brotliCompressSync, brotliDecompressSync } from 'node:zlib';
 
 const FOLDER = fileURLToPath(new URL('../../../dist/console/browser', import.meta.url));
+const PAGE = '/index.html';
 const TYPES: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
   '.html': 'text/html; charset=utf-8',
@@ -37,8 +37,9 @@ const policy = (nonce: string) =>
 /** Starts it; `close` ends it. Requests to a server that is not there are answered with 502. */
 export async function startSite(port: number, upstream: string) {
   const target = new URL(upstream);
+  const assets = await readAssets();
   const server = createServer((call, answer) => {
-    void serveFile(call, answer).then((served) => served || pass(target, call, answer));
+    if (!serve(assets, call, answer)) pass(target, call, answer);
   });
   server.on('upgrade', (call, socket, head) => passUpgrade(target, call, socket, head));
   await new Promise<void>((listening) => server.listen(port, '127.0.0.1', listening));
@@ -49,37 +50,40 @@ export async function startSite(port: number, upstream: string) {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close };
 }
 
-async function serveFile(call: IncomingMessage, answer: ServerResponse): Promise<boolean> {
-  const path = normalize(new URL(call.url ?? '/', 'http://site').pathname);
-  const file = join(FOLDER, path === '/' ? 'index.html' : path);
-  if (call.method !== 'GET' || !(await isFile(file))) return false;
-  const headers = { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream' };
-  if (file.endsWith('index.html')) {
-    const nonce = randomBytes(16).toString('base64');
-    const page = (await readFile(file, 'utf8')).replaceAll('__CSP_NONCE__', nonce);
-    answer.writeHead(200, {
-      ...headers,
-      'Cache-Control': 'no-cache',
-      'Content-Security-Policy': policy(nonce),
-    });
-    answer.end(page);
-    return true;
-  }
-  answer.writeHead(200, {
-    ...headers,
-    'Cache-Control': 'public, max-age=31536000, immutable',
-    'Content-Encoding': 'gzip',
-  });
-  createReadStream(file).pipe(createGzip()).pipe(answer);
-  return true;
+interface Asset {
+  type: string;
+  compressed: Buffer;
 }
 
-async function isFile(file: string): Promise<boolean> {
-  try {
-    return (await stat(file)).isFile();
-  } catch {
-    return false;
+/** All files, compressed once, as the server has them. */
+async function readAssets(): Promise<Map<string, Asset>> {
+  const assets = new Map<string, Asset>();
+  for (const name of await readdir(FOLDER, { recursive: true })) {
+    const type = TYPES[extname(name)];
+    if (!type) continue;
+    const compressed = brotliCompressSync(await readFile(join(FOLDER, name)));
+    assets.set(`/${name}`, { type, compressed });
   }
+  return assets;
+}
+
+function serve(assets: Map<string, Asset>, call: IncomingMessage, answer: ServerResponse): boolean {
+  const { pathname } = new URL(call.url ?? '/', 'http://site');
+  const asset = assets.get(pathname === '/' ? PAGE : pathname);
+  if (call.method !== 'GET' || !asset) return false;
+  answer.setHeader('Content-Type', asset.type);
+  if (asset === assets.get(PAGE)) {
+    const nonce = randomBytes(16).toString('base64');
+    const page = brotliDecompressSync(asset.compressed).toString();
+    answer.setHeader('Cache-Control', 'no-store');
+    answer.setHeader('Content-Security-Policy', policy(nonce));
+    answer.end(page.replaceAll('__CSP_NONCE__', nonce));
+    return true;
+  }
+  answer.setHeader('Cache-Control', 'public, max-age=31536000, immutable');
+  answer.setHeader('Content-Encoding', 'br');
+  answer.end(asset.compressed);
+  return true;
 }
 
 function pass(target: URL, call: IncomingMessage, answer: ServerResponse): void {

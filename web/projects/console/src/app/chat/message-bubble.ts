@@ -30,9 +30,9 @@ const IN_DOUBT_CODE = -1;
   host: {
     role: 'listitem',
     '[attr.tabindex]': 'tabindex()',
-    '(mouseenter)': 'attended.set(true)',
-    '(mouseleave)': 'attended.set(false)',
-    '(focusin)': 'attended.set(true)',
+    '(mouseenter)': 'pointedAt.set(true)',
+    '(mouseleave)': 'pointedAt.set(false)',
+    '(focusin)': 'focused.set(true)',
     '(focusout)': 'left($event)',
     '[class.out]': "message().direction === 'outbound'",
     '[class.enter]': 'entering',
@@ -60,8 +60,8 @@ export class MessageBubble implements OnInit {
   readonly discard = output<void>();
 
   protected entering = false;
-  /** Whether the reader points at it: what can be done with it is only there then. */
-  protected readonly attended = signal(false);
+  protected readonly pointedAt = signal(false);
+  protected readonly focused = signal(false);
   protected readonly picking = signal(false);
   protected readonly emojis = QUICK_REACTIONS;
 
@@ -77,6 +77,10 @@ export class MessageBubble implements OnInit {
   protected readonly inDoubt = computed(() => this.message().error?.code === IN_DOUBT_CODE);
   protected readonly isKnown = computed(
     () => this.entry().delivery === 'server' && isWithProvider(this.message()),
+  );
+  /** What can be done with a message is only there while the reader is at it. */
+  protected readonly attended = computed(
+    () => this.isKnown() && (this.pointedAt() || this.focused() || this.picking()),
   );
   protected readonly quote = computed(() => {
     const { reply_to } = this.message();
@@ -104,7 +108,7 @@ export class MessageBubble implements OnInit {
 
   protected left({ relatedTarget }: FocusEvent): void {
     if (!(relatedTarget instanceof Node) || !this.host.contains(relatedTarget)) {
-      this.attended.set(false);
+      this.focused.set(false);
     }
   }
 

@@ -90,7 +90,6 @@ export const en: Texts = {
     chooseHint: 'Messages arrive by themselves, in real time.',
     unreadCount: (n) => (n === 1 ? '1 unread message' : `${n} unread messages`),
     noName: 'No name',
-    you: 'You',
     back: 'Back to the list',
     details: 'Details',
     assignedTo: 'Assigned to',

@@ -90,7 +90,6 @@ export const es = {
     chooseHint: 'Los mensajes llegan solos, en tiempo real.',
     unreadCount: (n: number) => (n === 1 ? '1 mensaje sin leer' : `${n} mensajes sin leer`),
     noName: 'Sin nombre',
-    you: 'Usted',
     back: 'Volver a la lista',
     details: 'Detalles',
     assignedTo: 'Asignada a',

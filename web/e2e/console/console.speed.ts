@@ -37,7 +37,7 @@ function messages(count: number, to: (n: number) => number, text: (n: number) =>
 async function fill(backend: Backend): Promise<void> {
   const perWebhook = 200;
   for (let from = 0; from < CONVERSATIONS; from += perWebhook) {
-    await backend.webhook(
+    await backend.receives(
       messages(
         perWebhook,
         (n) => from + n,
@@ -59,7 +59,7 @@ async function pour(backend: Backend, seconds: number): Promise<number> {
     const to = () =>
       Math.random() < OPEN_SHARE ? CONVERSATIONS - 1 : Math.floor(Math.random() * CONVERSATIONS);
     const targets = Array.from({ length: perWebhook }, to);
-    await backend.webhook(
+    await backend.receives(
       messages(
         perWebhook,
         (n) => targets[n],
@@ -103,7 +103,9 @@ async function readTrace(path: string): Promise<Figures> {
   const [pid, drawn] = [...drawnBy].sort(([, a], [, b]) => b.length - a.length)[0];
   const seconds = (Math.max(...drawn) - Math.min(...drawn)) / 1e6;
   const own = traceEvents.filter((event) => event.pid === pid);
-  const tasks = own.filter(({ name }) => name === 'RunTask').map(({ dur = 0 }) => dur / 1_000);
+  const tasks = own
+    .filter(({ name }) => name === 'ThreadControllerImpl::RunTask' || name === 'RunTask')
+    .map(({ dur = 0 }) => dur / 1_000);
   return {
     framesPerSecond: drawn.length / seconds,
     dropped: own.filter(({ name }) => name === 'DroppedFrame').length,
