@@ -47,9 +47,10 @@ autobahn: test-tools ## The whole WebSocket conformance suite (Autobahn), some m
 	tests/autobahn/run.sh full
 
 .PHONY: bench
-bench: ## Measure speed, as ratios against a baseline in the same run
+bench: web ## Measure speed, as ratios against a baseline in the same run; the console's in Chromium
 	cargo build --release --locked
 	cargo bench --locked
+	cd web && E2E_SERVER_BINARY=$(CURDIR)/target/release/condorito CONSOLE_FROM=server npm run --silent e2e:speed
 
 .PHONY: audit
 audit: ## Licences, bans and sources of all dependencies (installs cargo-deny)
