@@ -15,7 +15,7 @@ import { Reactions } from './reactions';
 import { lowerBound } from './sorted';
 
 export const MESSAGES_MAX = 2_000;
-export const MESSAGES_AT_END_MAX = 80;
+export const MESSAGES_AT_END_MAX = 60;
 const STATUSES_AHEAD_MAX = 500;
 
 export interface Entry {
