@@ -8,7 +8,7 @@
 //! **Invariant:** no error text holds an address, a header or a body: any of them may name a
 //! person or be a secret.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
@@ -16,6 +16,7 @@ use reqwest::{Client, RequestBuilder, Response, redirect};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+use url::Url;
 
 use super::outbound::{RetryScope, SendError};
 use crate::domain::message::{NOT_SENDABLE_CODE, ProviderError};
@@ -23,7 +24,7 @@ use crate::domain::message::{NOT_SENDABLE_CODE, ProviderError};
 /// The longest answer that is read; a page of templates is the longest that is asked for. One
 /// that is longer counts as none.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
-/// How many redirects a medium's address may take; an API's takes none.
+/// How many redirects within its origin a medium's address may take; an API's takes none.
 const MAX_MEDIA_REDIRECTS: usize = 3;
 /// The longest `Retry-After` that is heeded; a longer one is cut to it.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
@@ -46,6 +47,9 @@ pub struct ProviderHttpSettings {
     pub idle_connections: usize,
     /// How long each of them is kept (default 60000).
     pub idle_timeout_ms: u64,
+    /// Origins, like `https://bucket.example`, from which WAHA's media may be fetched beside WAHA
+    /// itself (default none): webhooks name the address, and must not have this server ask others.
+    pub media_origins: Vec<String>,
 }
 
 impl Default for ProviderHttpSettings {
@@ -56,6 +60,7 @@ impl Default for ProviderHttpSettings {
             media_stall_timeout_ms: 30_000,
             idle_connections: 64,
             idle_timeout_ms: 60_000,
+            media_origins: Vec::new(),
         }
     }
 }
@@ -72,6 +77,7 @@ pub struct ProviderHttp {
     pub(super) api: Client,
     /// For media: as long as bytes come.
     pub(super) media: Client,
+    media_origins: Arc<[String]>,
 }
 
 impl ProviderHttp {
@@ -90,9 +96,29 @@ impl ProviderHttp {
             .build()?;
         let media = common()
             .read_timeout(Duration::from_millis(settings.media_stall_timeout_ms))
-            .redirect(redirect::Policy::limited(MAX_MEDIA_REDIRECTS))
+            .redirect(redirect::Policy::custom(within_origin))
             .build()?;
-        Ok(Self { api, media })
+        let origin = |text: &String| text.trim_end_matches('/').to_ascii_lowercase();
+        let media_origins = settings.media_origins.iter().map(origin).collect();
+        Ok(Self { api, media, media_origins })
+    }
+
+    /// Whether media may be fetched from there, for all that a webhook says.
+    pub(super) fn allows_media_from(&self, url: &Url) -> bool {
+        let origin = url.origin().ascii_serialization();
+        self.media_origins.contains(&origin)
+    }
+}
+
+/// A medium may have moved at its own host. Elsewhere nobody has said that we may ask, and keys in
+/// header fields would go along; such an answer counts as it is.
+fn within_origin(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let first = attempt.previous().first().map(Url::origin);
+    let is_near = first.is_some_and(|first| first == attempt.url().origin());
+    if is_near && attempt.previous().len() <= MAX_MEDIA_REDIRECTS {
+        attempt.follow()
+    } else {
+        attempt.stop()
     }
 }
 

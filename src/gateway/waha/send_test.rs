@@ -268,3 +268,30 @@ async fn wahas_own_files_are_asked_for_at_its_address_with_its_key() {
     assert_eq!(asked[0].header("x-api-key"), Some("a key"));
     assert_eq!(asked[1].header("x-api-key"), None);
 }
+
+#[tokio::test]
+async fn a_webhook_can_not_have_the_server_ask_anybody_else() {
+    let moved = |to: &str| Reply::Raw(302, format!("location: {to}\r\n").leak(), Vec::new());
+    let file = || Reply::Raw(200, "content-type: image/png\r\n", b"bytes".to_vec());
+    let elsewhere = Peer::start(vec![file()]).await;
+    let waha =
+        Peer::start(vec![moved(&format!("{}/b.png", elsewhere.url)), moved("/c.png"), file()])
+            .await;
+    let account = account(&waha.url);
+    let media = |url: String| RemoteMedia { id: None, url: Some(url) };
+    let there = media(format!("{}/a.png", elsewhere.url));
+    let own = media(format!("{}/api/files/shop/a.png", waha.url));
+    let refused = sender().fetch_media(&account, &there).await.map(drop);
+    assert!(matches!(refused, Err(SendError::Final { .. })), "{refused:?}");
+    // Nor by way of a redirect, which would take the key along. One at its own host is followed.
+    sender().fetch_media(&account, &own).await.map(drop).expect_err("moved elsewhere");
+    assert_eq!(sender().fetch_media(&account, &own).await.expect("moved here").length, Some(5));
+    assert!(elsewhere.asked().is_empty());
+    let http = ProviderHttpSettings {
+        media_origins: vec![format!("{}/", elsewhere.url)],
+        ..ProviderHttpSettings::default()
+    };
+    let sender = WahaSender::new(ProviderHttp::new(&http).unwrap());
+    assert_eq!(sender.fetch_media(&account, &there).await.expect("allowed").length, Some(5));
+    assert_eq!(elsewhere.asked()[0].header("x-api-key"), None);
+}

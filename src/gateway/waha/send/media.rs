@@ -30,13 +30,20 @@ impl WahaSender {
         let Some(mut url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) else {
             return Err(final_error("The medium has no address", "WAHA told none for it."));
         };
-        let mut is_ours = false;
-        if url.path().starts_with(FILES) {
+        let base = Url::parse(line.base).map_err(|_| {
+            final_error("The provider's address is wrong", "waha.url is no address.")
+        })?;
+        // WAHA names itself as it sees itself, often `localhost`.
+        let is_ours = url.path().starts_with(FILES);
+        if is_ours {
             let path = url.path().to_owned();
-            url = Url::parse(&format!("{}{path}", line.base)).map_err(|_| {
-                final_error("The provider's address is wrong", "waha.url is no address.")
-            })?;
-            is_ours = true;
+            url = Url::parse(&format!("{}{path}", line.base))
+                .map_err(|_| final_error("The medium has no address", "WAHA told none for it."))?;
+        } else if url.origin() != base.origin() && !self.http.allows_media_from(&url) {
+            return Err(final_error(
+                "The medium lies at another host",
+                "It is fetched from there only if the server's settings allow that origin.",
+            ));
         }
         let mut request = self.http.media.get(url);
         if let Some(key) = line.api_key.filter(|_| is_ours) {
