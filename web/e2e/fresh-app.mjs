@@ -173,12 +173,12 @@ async function causeEverything(server) {
     Array.from({ length: count }, (_, n) => ({ phone: `+1202556${from + n}` }));
   const template = { name: 'hello', language: 'es' };
   const bulk = { name: 'first', template, rate_per_second: 50 };
-  const { bulk: first } = await server.call('POST', '/v1/bulk', {
+  const { bulk: first, cursor } = await server.call('POST', '/v1/bulk', {
     ...bulk,
     recipients: people(5, 1000),
   });
   const isCompleted = async () =>
-    (await server.call('GET', `/v1/bulk/${first.id}`)).status === 'completed';
+    (await server.call('GET', `/v1/bulk/${first.id}?at_least=${cursor}`)).status === 'completed';
   await until(isCompleted, 30_000, 'the first bulk is completed');
   await server.setFaults({ error_permille: 1_000, error_codes: [TEMPLATE_PAUSED] });
   await server.call('POST', '/v1/bulk', { ...bulk, recipients: people(2_000, 2000) });

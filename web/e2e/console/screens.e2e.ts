@@ -72,9 +72,9 @@ function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** A bulk that is under way while it is looked at. */
-async function startBulk(backend: Backend, name: string): Promise<void> {
-  await backend.api('POST', '/v1/bulk', {
+/** A bulk that is under way while it is looked at. Answers its id. */
+async function startBulk(backend: Backend, name: string): Promise<string> {
+  const { bulk } = await backend.api<{ bulk: { id: string } }>('POST', '/v1/bulk', {
     name,
     rate_per_second: 8,
     template: { name: 'promo_temporada', language: 'es_CO', parameters: ['{{name}}'] },
@@ -83,6 +83,7 @@ async function startBulk(backend: Backend, name: string): Promise<void> {
       name: `Cliente ${n + 1}`,
     })),
   });
+  return bulk.id;
 }
 
 async function inspect(page: Page, name: string): Promise<void> {
@@ -118,7 +119,7 @@ for (const { look, options } of LOOKS) {
 
     test(`the pages, ${look}`, async ({ backend, open, page: signIn }) => {
       const id = await (furnished ??= furnish(backend));
-      // The bulk of the look before has pushed them down.
+      // The bulk of the look before has pushed them down, as far as it came.
       for (const [phone, name] of CUSTOMERS.toReversed()) {
         await backend.writes(phone, name, GREETINGS[look]);
       }
@@ -146,7 +147,7 @@ for (const { look, options } of LOOKS) {
       await backend.api('PUT', '/v1/whatsapp/state', { status: 'connected' });
 
       const bulk = `Temporada de diciembre (${look})`;
-      await startBulk(backend, bulk);
+      const bulkId = await startBulk(backend, bulk);
       await page.goto(`${backend.url}/#/bulk`);
       await expect(page.getByText(bulk)).toBeVisible();
       await page.waitForTimeout(500);
@@ -168,6 +169,8 @@ for (const { look, options } of LOOKS) {
       await page.locator('.indicator').click();
       await page.waitForTimeout(200);
       await inspect(page, `connection-${look}`);
+      // What it goes on sending would push the customers down in the next look.
+      await backend.api('POST', `/v1/bulk/${bulkId}/cancel`);
     });
   });
 }
