@@ -15,13 +15,12 @@ use bytes::Bytes;
 use poem::{
     Endpoint, PathPattern, Request, Response, Result, Route,
     http::header::{
-        ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
-        VARY,
+        CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, REFERRER_POLICY, VARY,
     },
 };
 use rust_embed::RustEmbed;
 
-use crate::api::only_get;
+use crate::api::{accepts, only_get};
 
 #[derive(RustEmbed)]
 #[folder = "web/embed"]
@@ -133,10 +132,9 @@ impl Endpoint for Asset {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        let accepted = request.header(ACCEPT_ENCODING).unwrap_or_default();
         let forms = CODINGS.iter().zip(&self.compressed);
         let best = forms
-            .filter(|((_, coding), _)| accepts(accepted, coding))
+            .filter(|((_, coding), _)| accepts(&request, coding))
             .find_map(|((_, coding), form)| Some((*coding, form.as_ref()?)));
         let answer = Response::builder()
             .content_type(self.content_type)
@@ -152,18 +150,10 @@ impl Endpoint for Asset {
     }
 }
 
-/// Whether an `Accept-Encoding` names a coding with a weight above zero.
-fn accepts(accept_encoding: &str, coding: &str) -> bool {
-    accept_encoding.split(',').any(|item| {
-        let mut parts = item.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(coding));
-        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse);
-        named && weight.is_ok_and(|weight: f32| weight > 0.0)
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use poem::http::header::ACCEPT_ENCODING;
+
     use super::*;
 
     fn asset() -> Asset {

@@ -50,6 +50,7 @@ pub use self::{
     edge::Edge,
     mount::{only_get, routes},
     settings::ApiSettings,
+    static_pages::accepts,
 };
 
 /// What the operations work with. Shared by all requests.

@@ -138,7 +138,7 @@ impl Page {
             return answer.status(StatusCode::NOT_MODIFIED).finish();
         }
         let answer = answer.content_type(self.content_type);
-        match accepts_gzip(request) {
+        match accepts(request, "gzip") {
             true => answer.header(header::CONTENT_ENCODING, "gzip").body(self.gzipped.clone()),
             false => answer.body(self.plain.clone()),
         }
@@ -158,13 +158,14 @@ impl Endpoint for Page {
     }
 }
 
-fn accepts_gzip(request: &Request) -> bool {
+/// Whether the client takes a content coding, and names it.
+pub fn accepts(request: &Request, coding: &str) -> bool {
     let accepted = request.header(header::ACCEPT_ENCODING).unwrap_or_default();
-    accepted.split(',').any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+    accepted.split(',').any(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let is_named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(coding));
         let refused = parts.any(|weight| ["q=0", "q=0.0", "q=0.00", "q=0.000"].contains(&weight));
-        is_gzip && !refused
+        is_named && !refused
     })
 }
 
